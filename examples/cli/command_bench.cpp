@@ -1,0 +1,28 @@
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "commands.hpp"
+
+namespace cli {
+
+void bench(const bench_command& command) {
+    const auto model = make_engine(command.model.backend, command.model.files(), command.model.threads);
+    auto size = model_size(command.size, model->network(), model->description());
+    repaint::check_image_shape(model->network(), size);
+    size.n = command.batch;
+    model->time_evaluation(size);
+    std::vector<double> times;
+    for (int i = 0; i < command.runs; ++i) {
+        times.push_back(1000.0 * model->time_evaluation(size));
+    }
+    std::sort(times.begin(), times.end());
+    const std::size_t half = times.size() / 2;
+    const double median = times.size() % 2 == 1 ? times[half] : (times[half - 1] + times[half]) / 2.0;
+    std::printf("{\"backend\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, \"threads\": %d, \"runs\": %d, "
+                "\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f}\n",
+                std::string(model->name()).c_str(), size.w, size.h, size.n, model->threads(), command.runs, median,
+                times.front(), times.back());
+}
+
+} // namespace cli

@@ -1,0 +1,27 @@
+#include <algorithm>
+#include <cctype>
+#include <stdexcept>
+
+#include <repaint/io/image.hpp>
+#include <repaint/io/mask.hpp>
+#include <repaint/io/npy.hpp>
+
+#include "commands.hpp"
+
+namespace cli {
+
+void make_mask(const mask_command& command) {
+    const auto kind = repaint::mask_kind_from(command.kind);
+    const auto size = parse_size(command.size);
+    auto mask = repaint::make_mask(kind, size.w, size.h, command.seed);
+    if (command.out.extension() == ".npy") {
+        repaint::write_npy(command.out, mask);
+        return;
+    }
+    for (float& value : mask.values()) {
+        value = 2.0F * value - 1.0F; // keep mask to image: white is known
+    }
+    repaint::write_picture(command.out, repaint::to_picture(mask));
+}
+
+} // namespace cli

@@ -1,0 +1,17 @@
+#include <repaint/io/npy.hpp>
+
+#include "commands.hpp"
+
+namespace cli {
+
+void predict(const predict_command& command) {
+    const auto x = repaint::read_npy(command.input);
+    const auto model = make_engine(command.model.backend, command.model.files(), command.model.threads);
+    auto labels = command.labels;
+    if (labels.size() == 1) {
+        labels.resize(static_cast<std::size_t>(x.shape().n), labels.front());
+    }
+    repaint::write_npy(command.out, model->predict(x, static_cast<float>(command.timestep), labels));
+}
+
+} // namespace cli

@@ -1,0 +1,58 @@
+#include <cstdio>
+#include <stdexcept>
+
+#include "commands.hpp"
+#include "terminal.hpp"
+
+namespace cli {
+
+namespace {
+
+/// "249 -> 230, +10 -9 ...": the turning points of a walk, runs in one direction contracted.
+void print_turns(const std::vector<repaint::transition>& walk) {
+    std::string line = std::to_string(walk.front().from);
+    for (std::size_t i = 0; i < walk.size(); ++i) {
+        const bool turns = i + 1 == walk.size() || (walk[i].to < walk[i].from) != (walk[i + 1].to < walk[i + 1].from);
+        if (turns) {
+            const std::string next = (walk[i].to < walk[i].from ? " \\ " : " / ") + std::to_string(walk[i].to);
+            if (line.size() + next.size() > 100) {
+                std::printf("%s\n", line.c_str());
+                line.clear();
+            }
+            line += next;
+        }
+    }
+    std::printf("%s\n", line.c_str());
+}
+
+} // namespace
+
+void print_schedule(const schedule_command& command) {
+    int steps = command.diffusion_steps;
+    double seconds = command.seconds_per_evaluation;
+    if (command.model) {
+        const auto model = make_engine(command.model->backend, command.model->files(), command.model->threads);
+        const auto size = model_size(command.size, model->network(), model->description());
+        steps = model->training_steps();
+        model->time_evaluation(size);
+        seconds = model->time_evaluation(size);
+    }
+    const auto timesteps = repaint::respaced_timesteps(steps, command.walk.timesteps);
+    const auto walk = repaint::jump_schedule(static_cast<int>(timesteps.size()), command.walk.jumps);
+    const auto evaluations = static_cast<std::size_t>(repaint::network_evaluations(walk));
+    std::printf("%zu timesteps of %d, %zu evaluations, %zu transitions (%zu down, %zu up)\n", timesteps.size(), steps,
+                evaluations, walk.size(), evaluations, walk.size() - evaluations);
+    if (seconds > 0.0) {
+        std::printf("about %s at %.3g s per evaluation\n",
+                    duration_text(seconds * static_cast<double>(evaluations)).c_str(), seconds);
+    }
+    if (command.list) {
+        for (const auto& move : walk) {
+            std::printf("%d %d\n", move.from, move.to);
+        }
+    } else {
+        print_turns(walk);
+    }
+}
+
+} // namespace cli

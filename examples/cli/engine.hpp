@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <repaint/inpainter.hpp>
+#include <repaint/model/load.hpp>
+
+/// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each backend's
+/// engine lives in a translation unit of its own (engine_reference.cpp, ...).
+namespace cli {
+
+enum class noise_kind { philox, torch_cpu };
+
+/// Pictures of one size that are filled together.
+struct batch_request {
+    repaint::host_tensor images; ///< (n, c, h, w)
+    repaint::host_tensor keep;   ///< (1 or n, 1 or c, h, w)
+    repaint::inpaint_options options;
+    std::uint64_t seed = 0; ///< of the first picture
+    noise_kind noise = noise_kind::philox;
+};
+
+/// repaint::inpainting_state with the noise source's state as plain words.
+struct saved_batch {
+    repaint::host_tensor x;
+    std::uint64_t position = 0;
+    std::vector<std::uint64_t> noise;
+};
+
+/// Either the pictures, or where the run was stopped.
+struct batch_outcome {
+    std::optional<repaint::host_tensor> images;
+    saved_batch stopped;
+};
+
+using progress_observer = std::function<bool(const repaint::progress&)>;
+
+/// A loaded model on one backend.
+class engine {
+public:
+    engine() = default;
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+    virtual ~engine() = default;
+
+    [[nodiscard]] virtual const repaint::model_description& description() const = 0;
+
+    [[nodiscard]] virtual const repaint::unet_config& network() const = 0;
+
+    /// The backend's name, and the threads it was given (0: all cores).
+    [[nodiscard]] virtual std::string_view name() const = 0;
+    [[nodiscard]] virtual int threads() const = 0;
+
+    /// Timesteps the network was trained with.
+    [[nodiscard]] virtual int training_steps() const = 0;
+
+    /// Network evaluations of one run. Throws std::invalid_argument when the options do not fit together.
+    [[nodiscard]] virtual std::size_t evaluations(const repaint::inpaint_options& options) = 0;
+
+    virtual batch_outcome inpaint(const batch_request& request, const saved_batch* from,
+                                  const progress_observer& observe) = 0;
+
+    /// One network evaluation at a timestep as the network was trained to read it.
+    virtual repaint::host_tensor predict(const repaint::host_tensor& x, float timestep, std::span<const int> labels) = 0;
+
+    /// Seconds of one evaluation on noise, embeddings known, as within a run.
+    virtual double time_evaluation(repaint::shape4 shape) = 0;
+};
+
+/// The backends of this build, fastest first; `make` loads a model onto one. threads = 0: all cores.
+struct engine_entry {
+    std::string_view name;
+    std::unique_ptr<engine> (*make)(const repaint::model_files& files, int threads);
+};
+[[nodiscard]] std::span<const engine_entry> engines();
+
+/// Makes the engine called `name`, or the fastest one when name is empty. Throws std::invalid_argument when this build does
+/// not have it.
+[[nodiscard]] std::unique_ptr<engine> make_engine(std::string_view name, const repaint::model_files& files, int threads);
+
+} // namespace cli

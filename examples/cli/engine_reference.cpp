@@ -1,0 +1,18 @@
+#include <repaint/backend/reference.hpp>
+
+#include "basic_engine.hpp"
+#include "engine_reference.hpp"
+
+// OpenBLAS takes its number of threads from this function; other BLAS libraries do not have it.
+extern "C" void openblas_set_num_threads(int) __attribute__((weak));
+
+namespace cli {
+
+std::unique_ptr<engine> make_reference_engine(const repaint::model_files& files, int threads) {
+    if (threads > 0 && openblas_set_num_threads != nullptr) {
+        openblas_set_num_threads(threads);
+    }
+    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", threads, files);
+}
+
+} // namespace cli

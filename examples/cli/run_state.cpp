@@ -1,0 +1,119 @@
+#include "run_state.hpp"
+
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include <repaint/io/safetensors.hpp>
+
+namespace cli {
+
+namespace {
+
+using repaint::dtype;
+using repaint::host_tensor;
+using repaint::stored_tensor;
+
+template <class T> stored_tensor stored(const T* data, dtype type, std::vector<std::int64_t> shape) {
+    stored_tensor result;
+    result.shape = std::move(shape);
+    result.type = type;
+    result.strides.assign(result.shape.size(), 1);
+    for (std::size_t axis = result.shape.size(); axis-- > 1;) {
+        result.strides[axis - 1] = result.strides[axis] * result.shape[axis];
+    }
+    result.data = reinterpret_cast<const std::byte*>(data);
+    return result;
+}
+
+stored_tensor stored(const host_tensor& x) {
+    const auto s = x.shape();
+    return stored(x.data(), dtype::f32, {s.n, s.c, s.h, s.w});
+}
+
+host_tensor restored(const std::filesystem::path& path, const repaint::checkpoint& file, const std::string& name) {
+    const auto found = file.tensors.find(name);
+    if (found == file.tensors.end() || found->second.type != dtype::f32 || found->second.shape.size() != 4) {
+        throw repaint::format_error(path.string() + ": not the state of a stopped run, there is no image " + name);
+    }
+    const auto& t = found->second;
+    const auto extent = [&](std::size_t axis) { return static_cast<int>(t.shape[axis]); };
+    host_tensor result({extent(0), extent(1), extent(2), extent(3)});
+    std::memcpy(result.data(), t.data, result.size() * sizeof(float));
+    return result;
+}
+
+const std::string& required(const std::filesystem::path& path, const repaint::checkpoint& file, const char* key) {
+    const auto found = file.metadata.find(key);
+    if (found == file.metadata.end()) {
+        throw repaint::format_error(path.string() + ": not the state of a stopped run, it says nothing of " + key);
+    }
+    return found->second;
+}
+
+std::uint64_t number(const std::filesystem::path& path, const repaint::checkpoint& file, const char* key) {
+    const std::string& text = required(path, file, key);
+    if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos) {
+        throw repaint::format_error(path.string() + ": " + key + " is " + text + ", expected a number");
+    }
+    return std::stoull(text);
+}
+
+} // namespace
+
+void save_run_state(const std::filesystem::path& path, const run_state& state) {
+    std::map<std::string, stored_tensor> tensors;
+    tensors.emplace("x", stored(state.batch.x));
+    tensors.emplace("noise", stored(state.batch.noise.data(), dtype::u64,
+                                    {static_cast<std::int64_t>(state.batch.noise.size())}));
+    for (std::size_t i = 0; i < state.finished.size(); ++i) {
+        tensors.emplace("finished." + std::to_string(i), stored(state.finished[i]));
+    }
+    std::map<std::string, std::string> metadata{{"format", "repaint run state 1"},
+                                                {"position", std::to_string(state.batch.position)},
+                                                {"first_picture", std::to_string(state.first_picture)},
+                                                {"finished", std::to_string(state.finished.size())}};
+    for (const auto& [key, value] : state.settings) {
+        metadata.emplace("setting." + key, value);
+    }
+    repaint::write_safetensors(path, tensors, metadata);
+}
+
+run_state load_run_state(const std::filesystem::path& path, const std::map<std::string, std::string>& settings) {
+    const auto file = repaint::read_safetensors(path);
+    if (required(path, file, "format") != "repaint run state 1") {
+        throw repaint::format_error(path.string() + ": not the state of a stopped run of this version");
+    }
+    for (const auto& [key, value] : settings) {
+        const auto& before = required(path, file, ("setting." + key).c_str());
+        if (before != value) {
+            throw std::invalid_argument("the run was stopped with " + key + " " + before + ", now it is " + value +
+                                        ": repeat the command as it was, with --resume added");
+        }
+    }
+    run_state state;
+    state.settings = settings;
+    state.first_picture = static_cast<std::size_t>(number(path, file, "first_picture"));
+    state.batch.position = number(path, file, "position");
+    state.batch.x = restored(path, file, "x");
+    const auto noise = file.tensors.find("noise");
+    if (noise == file.tensors.end() || noise->second.type != dtype::u64) {
+        throw repaint::format_error(path.string() + ": not the state of a stopped run, its noise is missing");
+    }
+    state.batch.noise.resize(noise->second.numel());
+    if (!state.batch.noise.empty()) {
+        std::memcpy(state.batch.noise.data(), noise->second.data,
+                    state.batch.noise.size() * sizeof(std::uint64_t));
+    }
+    const std::uint64_t finished = number(path, file, "finished");
+    if (finished > file.tensors.size()) {
+        throw repaint::format_error(path.string() + ": says that " + std::to_string(finished) +
+                                    " pictures are finished, but does not hold them");
+    }
+    for (std::uint64_t i = 0; i < finished; ++i) {
+        state.finished.push_back(restored(path, file, "finished." + std::to_string(i)));
+    }
+    return state;
+}
+
+} // namespace cli

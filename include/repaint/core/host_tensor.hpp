@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <repaint/core/shape.hpp>
+#include <repaint/error.hpp>
+
+namespace repaint {
+
+/// A contiguous NCHW float32 tensor on the host: the currency of files, tests and backends.
+/// Images hold values in [-1, 1]; keep masks hold 1 where a pixel is known and 0 where it is to be filled.
+class host_tensor {
+public:
+    host_tensor() = default;
+
+    /// Zeros of the given shape. Throws shape_error when an extent is negative.
+    explicit host_tensor(shape4 shape) : shape_(checked(shape)), values_(shape.size()) {}
+
+    /// Takes the values over. Throws shape_error when their number is not shape.size().
+    host_tensor(shape4 shape, std::vector<float> values) : shape_(checked(shape)), values_(std::move(values)) {
+        if (values_.size() != shape_.size()) {
+            throw shape_error("host_tensor: shape " + to_string(shape_) + " needs " + std::to_string(shape_.size()) +
+                              " values, got " + std::to_string(values_.size()));
+        }
+    }
+
+    [[nodiscard]] const shape4& shape() const { return shape_; }
+    [[nodiscard]] std::size_t size() const { return values_.size(); }
+    [[nodiscard]] bool empty() const { return values_.empty(); }
+
+    [[nodiscard]] float* data() { return values_.data(); }
+    [[nodiscard]] const float* data() const { return values_.data(); }
+    [[nodiscard]] std::span<float> values() { return values_; }
+    [[nodiscard]] std::span<const float> values() const { return values_; }
+
+    /// Unchecked element access.
+    [[nodiscard]] float& operator()(int n, int c, int h, int w) { return values_[offset(n, c, h, w)]; }
+    [[nodiscard]] float operator()(int n, int c, int h, int w) const { return values_[offset(n, c, h, w)]; }
+
+    /// All values of image i as one span. Unchecked.
+    [[nodiscard]] std::span<float> image(int i) { return values().subspan(offset(i, 0, 0, 0), image_size()); }
+    [[nodiscard]] std::span<const float> image(int i) const {
+        return values().subspan(offset(i, 0, 0, 0), image_size());
+    }
+
+private:
+    static const shape4& checked(const shape4& s) {
+        if (s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) {
+            throw shape_error("host_tensor: negative extent in " + to_string(s));
+        }
+        return s;
+    }
+
+    [[nodiscard]] std::size_t image_size() const { return static_cast<std::size_t>(shape_.c) * shape_.plane(); }
+
+    [[nodiscard]] std::size_t offset(int n, int c, int h, int w) const {
+        const auto row = (static_cast<std::size_t>(n) * static_cast<std::size_t>(shape_.c) +
+                          static_cast<std::size_t>(c)) * static_cast<std::size_t>(shape_.h) +
+                         static_cast<std::size_t>(h);
+        return row * static_cast<std::size_t>(shape_.w) + static_cast<std::size_t>(w);
+    }
+
+    shape4 shape_;
+    std::vector<float> values_;
+};
+
+} // namespace repaint

@@ -1,0 +1,389 @@
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <numbers>
+#include <numeric>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <repaint/diffusion/step.hpp>
+
+namespace repaint {
+
+namespace detail {
+
+/// Far above any trained network, low enough that a hostile configuration cannot exhaust memory.
+inline constexpr int most_diffusion_steps = 1'000'000;
+
+inline std::string shortest_text(double value) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.9g", value);
+    return text.data();
+}
+
+/// The text in quotes, cut where it would flood an error message.
+inline std::string quoted(std::string_view text) {
+    constexpr std::size_t most = 60;
+    // Appended piece by piece: g++ 12 sees an overlap in "..." + std::string that is not there.
+    std::string result = "\"";
+    result += text.substr(0, most);
+    result += text.size() > most ? "...\"" : "\"";
+    return result;
+}
+
+inline void check_diffusion_steps(const char* what, int steps) {
+    if (steps < 1 || steps > most_diffusion_steps) {
+        throw std::invalid_argument(std::string(what) + ": the number of diffusion steps must be 1 to " +
+                                    std::to_string(most_diffusion_steps) + ", got " + std::to_string(steps));
+    }
+}
+
+/// One positive count of a respacing. Spaces around it are accepted, as people write "10, 15, 20".
+inline int respacing_count(std::string_view text, std::string_view spec) {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
+        text.remove_prefix(1);
+    }
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
+        text.remove_suffix(1);
+    }
+    if (text.empty()) {
+        throw std::invalid_argument("respacing " + quoted(spec) +
+                                    " has an empty section; write one count per section, " +
+                                    "such as \"250\" or \"10,15,20\"");
+    }
+    int count = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), count);
+    if (code == std::errc::invalid_argument || end != text.data() + text.size()) {
+        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
+                                    " is not a count; accepted are " +
+                                    "counts such as \"250\" or \"10,15,20\", or \"ddim25\"");
+    }
+    if (code == std::errc::result_out_of_range || count > most_diffusion_steps) {
+        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
+                                    " is out of range; a count is 1 to " + std::to_string(most_diffusion_steps));
+    }
+    if (count < 1) {
+        throw std::invalid_argument("respacing " + quoted(spec) + ": a count must be at least 1, got " +
+                                    std::to_string(count));
+    }
+    return count;
+}
+
+/// "ddimN": the first integer stride that visits exactly `count` of `steps` timesteps.
+inline std::vector<int> strided_timesteps(int steps, int count, std::string_view spec) {
+    for (int stride = 1; stride < steps; ++stride) {
+        if ((steps - 1) / stride + 1 == count) {
+            std::vector<int> kept;
+            for (int t = 0; t < steps; t += stride) {
+                kept.push_back(t);
+            }
+            return kept;
+        }
+    }
+    throw std::invalid_argument("respacing " + quoted(spec) + ": no integer stride visits exactly " +
+                                std::to_string(count) + " of " + std::to_string(steps) + " timesteps");
+}
+
+} // namespace detail
+
+/// The timesteps of a schedule of `steps` that a respacing keeps, ascending. spec: "" keeps all; "250" or "10,15,20"
+/// spread that many evenly over each of as many equal sections, both ends included; "ddim25" takes every k-th, starting
+/// at 0. Positions are rounded half to even from an accumulated float64 stride (Nichol and Dhariwal 2021). Throws
+/// std::invalid_argument when spec is none of these or asks for more timesteps than there are.
+inline std::vector<int> respaced_timesteps(int steps, std::string_view spec) {
+    detail::check_diffusion_steps("respacing", steps);
+    if (spec.empty()) {
+        std::vector<int> all(static_cast<std::size_t>(steps));
+        std::iota(all.begin(), all.end(), 0);
+        return all;
+    }
+    constexpr std::string_view ddim = "ddim";
+    if (spec.substr(0, ddim.size()) == ddim) {
+        return detail::strided_timesteps(steps, detail::respacing_count(spec.substr(ddim.size()), spec), spec);
+    }
+    std::size_t sections = 1;
+    for (const char c : spec) {
+        sections += c == ',' ? 1U : 0U;
+    }
+    const auto total = static_cast<std::size_t>(steps);
+    if (sections > total) {
+        throw std::invalid_argument("respacing " + detail::quoted(spec) + " has " + std::to_string(sections) +
+                                    " sections, but there are only " + std::to_string(steps) + " timesteps");
+    }
+    std::vector<int> kept;
+    int start = 0;
+    std::string_view rest = spec;
+    for (std::size_t section = 0; section < sections; ++section) {
+        const std::size_t comma = rest.find(',');
+        const int count = detail::respacing_count(rest.substr(0, comma), spec);
+        rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+        const int size = static_cast<int>(total / sections + (section < total % sections ? 1 : 0));
+        if (count > size) {
+            throw std::invalid_argument("respacing " + detail::quoted(spec) + ": section " +
+                                        std::to_string(section + 1) + " holds " + std::to_string(size) +
+                                        " timesteps, fewer than the " + std::to_string(count) + " asked for");
+        }
+        // The stride is added up, not multiplied: networks were trained with the sums, and some round differently.
+        const double stride = count == 1 ? 1.0 : static_cast<double>(size - 1) / static_cast<double>(count - 1);
+        double position = 0.0;
+        for (int i = 0; i < count; ++i) {
+            kept.push_back(start + static_cast<int>(std::nearbyint(position)));
+            position += stride;
+        }
+        start += size;
+    }
+    return kept;
+}
+
+/// How much noise each timestep holds, and the coefficients of every step between timesteps. Index t runs over
+/// 0..size()-1, 0 being the cleanest. Tables are float64; the coefficients handed out are rounded to float32 where the
+/// published sampling programs round them. Notation of Ho et al. 2020: alpha_bar(t) = (1 - beta(0)) ... (1 - beta(t)).
+class noise_schedule {
+public:
+    /// A schedule of given betas, each in (0, 1]. Throws std::invalid_argument naming the first that is not.
+    explicit noise_schedule(std::vector<double> betas) : betas_(std::move(betas)) {
+        if (betas_.empty() || betas_.size() > static_cast<std::size_t>(detail::most_diffusion_steps)) {
+            throw std::invalid_argument("noise_schedule: the number of betas must be 1 to " +
+                                        std::to_string(detail::most_diffusion_steps) + ", got " +
+                                        std::to_string(betas_.size()));
+        }
+        for (std::size_t i = 0; i < betas_.size(); ++i) {
+            // The last test refuses what float64 cannot tell from no noise at all: it would divide by zero below.
+            if (!(betas_[i] > 0.0 && betas_[i] <= 1.0 && 1.0 - betas_[i] < 1.0)) {
+                throw std::invalid_argument("noise_schedule: beta[" + std::to_string(i) + "] is " +
+                                            detail::shortest_text(betas_[i]) +
+                                            ", every beta must be above 0 and at most 1");
+            }
+        }
+        tabulate();
+    }
+
+    /// Betas rise evenly from 1e-4 to 0.02, scaled by 1000 / steps (Ho et al. 2020). Needs at least 20 steps: with
+    /// fewer the last beta exceeds 1 and std::invalid_argument is thrown.
+    [[nodiscard]] static noise_schedule linear(int steps = 1000) {
+        detail::check_diffusion_steps("linear schedule", steps);
+        const double scale = 1000.0 / static_cast<double>(steps);
+        return noise_schedule(evenly_spaced(scale * 0.0001, scale * 0.02, steps));
+    }
+
+    /// alpha_bar follows a squared cosine, betas at most 0.999 (Nichol and Dhariwal 2021, eq. 17).
+    [[nodiscard]] static noise_schedule cosine(int steps = 1000) {
+        detail::check_diffusion_steps("cosine schedule", steps);
+        const auto signal = [](double time) {
+            const double root = std::cos((time + 0.008) / 1.008 * std::numbers::pi / 2.0);
+            return root * root;
+        };
+        std::vector<double> betas(static_cast<std::size_t>(steps));
+        for (std::size_t i = 0; i < betas.size(); ++i) {
+            const double from = static_cast<double>(i) / static_cast<double>(steps);
+            const double to = static_cast<double>(i + 1) / static_cast<double>(steps);
+            const double beta = 1.0 - signal(to) / signal(from);
+            betas[i] = beta < 0.999 ? beta : 0.999;
+        }
+        return noise_schedule(std::move(betas));
+    }
+
+    /// The square roots of the betas rise evenly (Rombach et al. 2022). Throws std::invalid_argument unless both ends
+    /// are above 0 and at most 1.
+    [[nodiscard]] static noise_schedule scaled_linear(int steps = 1000, double beta_start = 0.00085,
+                                                      double beta_end = 0.012) {
+        detail::check_diffusion_steps("scaled linear schedule", steps);
+        if (!(beta_start > 0.0 && beta_start <= 1.0 && beta_end > 0.0 && beta_end <= 1.0)) {
+            throw std::invalid_argument(
+                "scaled linear schedule: beta_start and beta_end must be above 0 and at most 1, got " +
+                detail::shortest_text(beta_start) + " and " + detail::shortest_text(beta_end));
+        }
+        std::vector<double> betas = evenly_spaced(std::sqrt(beta_start), std::sqrt(beta_end), steps);
+        for (double& beta : betas) {
+            beta *= beta;
+        }
+        return noise_schedule(std::move(betas));
+    }
+
+    /// The same process visited at fewer timesteps; see respaced_timesteps for what spec may be and what it throws.
+    [[nodiscard]] noise_schedule respaced(std::string_view spec) const {
+        return respaced(std::span<const int>(respaced_timesteps(size(), spec)));
+    }
+
+    /// The same process visited at the kept indices of this schedule only (strictly ascending, each in 0..size()-1).
+    /// Betas are rebuilt from the ratios of alpha_bar and everything else from those; timestep() still tells the
+    /// network the timestep it was trained with. Throws std::invalid_argument.
+    [[nodiscard]] noise_schedule respaced(std::span<const int> kept) const {
+        std::vector<double> betas;
+        std::vector<int> timesteps;
+        betas.reserve(kept.size());
+        timesteps.reserve(kept.size());
+        double last_alpha_bar = 1.0;
+        for (std::size_t i = 0; i < kept.size(); ++i) {
+            if (kept[i] < 0 || kept[i] >= size() || (i > 0 && kept[i] <= kept[i - 1])) {
+                throw std::invalid_argument("respacing: kept timesteps must ascend within 0.." +
+                                            std::to_string(size() - 1) + ", entry " + std::to_string(i) + " is " +
+                                            std::to_string(kept[i]) +
+                                            (i > 0 ? std::string(" after ") + std::to_string(kept[i - 1]) : ""));
+            }
+            const auto index = static_cast<std::size_t>(kept[i]);
+            betas.push_back(1.0 - alpha_bars_[index] / last_alpha_bar);
+            last_alpha_bar = alpha_bars_[index];
+            timesteps.push_back(timesteps_[index]);
+        }
+        noise_schedule result(std::move(betas));
+        result.timesteps_ = std::move(timesteps);
+        return result;
+    }
+
+    /// Number of timesteps.
+    [[nodiscard]] int size() const { return static_cast<int>(betas_.size()); }
+
+    /// What the network is told at index t: the timestep of the schedule it was trained with.
+    [[nodiscard]] int timestep(int t) const { return timesteps_[checked(t)]; }
+
+    /// timestep(t) for every t.
+    [[nodiscard]] std::span<const int> timesteps() const { return timesteps_; }
+
+    /// The variance added by the step from t - 1 to t.
+    [[nodiscard]] std::span<const double> betas() const { return betas_; }
+
+    /// The share of the image's variance left at t.
+    [[nodiscard]] std::span<const double> alpha_bars() const { return alpha_bars_; }
+
+    /// alpha_bars() one step earlier; entry 0 is 1.
+    [[nodiscard]] std::span<const double> alpha_bars_previous() const { return alpha_bars_previous_; }
+
+    /// The variance of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, eq. 7); entry 0 is 0.
+    [[nodiscard]] std::span<const double> posterior_variance() const { return posterior_variance_; }
+
+    /// Its logarithm with entry 0, which would be minus infinity, replaced by entry 1. A schedule of one timestep,
+    /// which has no entry 1, holds log(beta) there.
+    [[nodiscard]] std::span<const double> posterior_log_variance() const { return posterior_log_variance_; }
+
+    /// The step that adds noise, x_{t-1} -> x_t: RePaint's resampling. Throws std::invalid_argument when t is out of
+    /// range.
+    [[nodiscard]] mixing forward(int t) const {
+        // beta is rounded first and the roots are taken in float32: so do the published programs.
+        const auto beta = static_cast<float>(betas_[checked(t)]);
+        return {.signal = std::sqrt(1.0F - beta), .noise = std::sqrt(beta)};
+    }
+
+    /// From a clean image straight to x_t (Ho et al. 2020, eq. 4). Throws std::invalid_argument when t is out of range.
+    [[nodiscard]] mixing marginal(int t) const {
+        const auto alpha_bar = static_cast<float>(alpha_bars_[checked(t)]);
+        return {.signal = std::sqrt(alpha_bar), .noise = std::sqrt(1.0F - alpha_bar)};
+    }
+
+    /// The reverse step x_t -> x_{t-1} for a network that predicts `prediction`. clip limits the predicted x_0 to [-1,
+    /// 1]. fixed_large is beta, entry 0 replaced by the posterior variance at 1. Throws std::invalid_argument when t is
+    /// out of range, or when no signal is left (alpha_bar = 0) where the prediction needs some.
+    [[nodiscard]] posterior reverse(int t, prediction_type prediction, variance_type variance, bool clip = true) const {
+        const std::size_t i = checked(t);
+        const double alpha_bar = alpha_bars_[i];
+        const double from_x0 = betas_[i] * std::sqrt(alpha_bars_previous_[i]) / (1.0 - alpha_bar);
+        const double from_x = (1.0 - alpha_bars_previous_[i]) * std::sqrt(1.0 - betas_[i]) / (1.0 - alpha_bar);
+
+        posterior p;
+        p.prediction = prediction;
+        p.variance = variance;
+        p.clip = clip;
+        p.mean_from_x0 = static_cast<float>(from_x0);
+        p.mean_from_x = static_cast<float>(from_x);
+        p.noise = t == 0 ? 0.0F : 1.0F;
+        switch (prediction) {
+        case prediction_type::epsilon:
+            require_signal(alpha_bar > 0.0, t, "an epsilon prediction");
+            p.x0_from_x = static_cast<float>(std::sqrt(1.0 / alpha_bar));
+            p.x0_from_prediction = -static_cast<float>(std::sqrt(1.0 / alpha_bar - 1.0));
+            break;
+        case prediction_type::x_0:
+            p.x0_from_x = 0.0F;
+            p.x0_from_prediction = 1.0F;
+            break;
+        case prediction_type::previous_x:
+            require_signal(from_x0 > 0.0, t, "a previous_x prediction");
+            p.x0_from_x = -static_cast<float>(from_x / from_x0);
+            p.x0_from_prediction = static_cast<float>(1.0 / from_x0);
+            break;
+        }
+        const double log_beta = std::log(betas_[i]);
+        p.min_log_variance = static_cast<float>(posterior_log_variance_[i]);
+        p.max_log_variance = static_cast<float>(log_beta);
+        if (variance == variance_type::fixed_large) {
+            p.min_log_variance = static_cast<float>(t == 0 ? posterior_log_variance_[i] : log_beta);
+        }
+        if (!is_learned(variance)) {
+            p.max_log_variance = p.min_log_variance;
+        }
+        return p;
+    }
+
+private:
+    static std::vector<double> evenly_spaced(double first, double last, int count) {
+        std::vector<double> values(static_cast<std::size_t>(count), first);
+        if (count == 1) {
+            return values;
+        }
+        const double step = (last - first) / static_cast<double>(count - 1);
+        // Two loops, so that no compiler fuses the product and the sum: respacing magnifies a last-bit difference.
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            values[i] = static_cast<double>(i) * step;
+        }
+        for (double& value : values) {
+            value += first;
+        }
+        values.back() = last;
+        return values;
+    }
+
+    void tabulate() {
+        const std::size_t count = betas_.size();
+        alpha_bars_.resize(count);
+        alpha_bars_previous_.resize(count);
+        posterior_variance_.resize(count);
+        posterior_log_variance_.resize(count);
+        timesteps_.resize(count);
+        std::iota(timesteps_.begin(), timesteps_.end(), 0);
+        double alpha_bar = 1.0;
+        for (std::size_t i = 0; i < count; ++i) {
+            alpha_bars_previous_[i] = alpha_bar;
+            alpha_bar *= 1.0 - betas_[i];
+            alpha_bars_[i] = alpha_bar;
+            posterior_variance_[i] = betas_[i] * (1.0 - alpha_bars_previous_[i]) / (1.0 - alpha_bar);
+        }
+        for (std::size_t i = 1; i < count; ++i) {
+            posterior_log_variance_[i] = std::log(posterior_variance_[i]);
+        }
+        posterior_log_variance_[0] = count > 1 ? posterior_log_variance_[1] : std::log(betas_[0]);
+    }
+
+    [[nodiscard]] std::size_t checked(int t) const {
+        if (t < 0 || t >= size()) {
+            throw std::invalid_argument("noise_schedule: timestep index " + std::to_string(t) + " is outside 0.." +
+                                        std::to_string(size() - 1));
+        }
+        return static_cast<std::size_t>(t);
+    }
+
+    static void require_signal(bool some, int t, const char* what) {
+        if (!some) {
+            throw std::invalid_argument("noise_schedule: at timestep index " + std::to_string(t) +
+                                        " no signal is left, so x_0 does not follow from " + what +
+                                        "; a beta of 1 needs a network that predicts x_0");
+        }
+    }
+
+    std::vector<double> betas_;
+    std::vector<double> alpha_bars_;
+    std::vector<double> alpha_bars_previous_;
+    std::vector<double> posterior_variance_;
+    std::vector<double> posterior_log_variance_;
+    std::vector<int> timesteps_;
+};
+
+} // namespace repaint

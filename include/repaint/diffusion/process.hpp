@@ -1,0 +1,23 @@
+#pragma once
+
+#include <utility>
+
+#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/step.hpp>
+
+namespace repaint {
+
+/// A (respaced) schedule together with how the network's output is read: all the sampler needs to know of the mathematics.
+struct diffusion_process {
+    noise_schedule schedule;
+    prediction_type prediction = prediction_type::epsilon;
+    variance_type variance = variance_type::learned_range;
+    bool clip = true;
+
+    [[nodiscard]] int size() const { return schedule.size(); }
+    [[nodiscard]] mixing forward(int t) const { return schedule.forward(t); }
+    [[nodiscard]] mixing marginal(int t) const { return schedule.marginal(t); }
+    [[nodiscard]] posterior reverse(int t) const { return schedule.reverse(t, prediction, variance, clip); }
+};
+
+} // namespace repaint

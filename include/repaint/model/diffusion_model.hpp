@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/process.hpp>
+#include <repaint/model/unet.hpp>
+
+namespace repaint {
+
+/// How a network was trained to diffuse: the training schedule and the meaning of its output.
+struct diffusion_settings {
+    noise_schedule training = noise_schedule::linear();
+    prediction_type prediction = prediction_type::epsilon;
+    variance_type variance = variance_type::learned_range;
+    bool clip = true;
+    double timestep_scale = 1.0; ///< what the network is told per training timestep; 1000 / steps when rescaled
+
+    /// The process over the timesteps that `spec` keeps (noise_schedule::respaced). Throws std::invalid_argument.
+    [[nodiscard]] diffusion_process respaced(std::string_view spec) const {
+        return {training.respaced(spec), prediction, variance, clip};
+    }
+};
+
+/// What was found out about a model while reading it, for people.
+struct model_description {
+    std::string family;               ///< "guided-diffusion U-Net"
+    std::string format;               ///< of the file
+    std::size_t tensors = 0;
+    std::uint64_t parameters = 0;
+    int image_size = 0;               ///< rows and columns it was trained at; 0: the files do not say
+    std::string schedule;             ///< "linear, 1000 steps"
+    std::vector<std::string> remarks; ///< what was assumed, ignored or taken from where
+};
+
+/// A network that is ready to sample from.
+template <network_backend B> struct diffusion_model {
+    unet<B> network;
+    diffusion_settings diffusion;
+    model_description description;
+};
+
+/// A denoiser for one run: the network under a respaced schedule, with the labels of the batch. What depends on the
+/// timestep alone is computed once per distinct timestep and kept.
+template <network_backend B> class unet_denoiser {
+public:
+    /// labels: one per image for a class-conditional network, else none. The model and the process must outlive it.
+    unet_denoiser(const diffusion_model<B>& model, const diffusion_process& process, std::vector<int> labels = {})
+        : model_(&model), process_(&process), labels_(std::move(labels)) {
+        check_labels(model.network.config(), labels_);
+    }
+
+    [[nodiscard]] tensor_of<B> operator()(B& b, const tensor_of<B>& x, int t) {
+        auto known = embeddings_.find(t);
+        if (known == embeddings_.end()) {
+            const auto timestep =
+                static_cast<float>(process_->schedule.timestep(t) * model_->diffusion.timestep_scale);
+            known = embeddings_.emplace(t, model_->network.embed(b, timestep, labels_)).first;
+        }
+        return model_->network(b, x, known->second);
+    }
+
+private:
+    const diffusion_model<B>* model_;
+    const diffusion_process* process_;
+    std::vector<int> labels_;
+    std::map<int, typename unet<B>::embedding> embeddings_;
+};
+
+} // namespace repaint

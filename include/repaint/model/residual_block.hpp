@@ -1,0 +1,75 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <repaint/model/unet_config.hpp>
+#include <repaint/model/weight_map.hpp>
+#include <repaint/ops.hpp>
+
+namespace repaint {
+
+/// Norm, SiLU, convolution; norm, embedding, SiLU, convolution; plus the shortcut. Optionally resamples between the first
+/// SiLU and its convolution, and the shortcut with it (BigGAN's up and down blocks).
+template <network_backend B> class residual_block {
+public:
+    /// Takes its weights under `name`, e.g. "input_blocks.1.0".
+    residual_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int in, int out,
+                   std::optional<resampling> resample = {})
+        : norm_(group_norm_options{config.norm_groups, config.norm_epsilon, activation::silu}),
+          scale_shift_(config.scale_shift_norm), resample_(resample),
+          norm1_(b.pack_norm(weights.take(name + ".in_layers.0.weight", {in, 1, 1, 1}),
+                             weights.take(name + ".in_layers.0.bias", {in, 1, 1, 1}))),
+          conv1_(b.pack_conv2d(weights.take(name + ".in_layers.2.weight", {out, in, 3, 3}),
+                               weights.take(name + ".in_layers.2.bias", {out, 1, 1, 1}))),
+          embed_(b.pack_conv2d(weights.take(name + ".emb_layers.1.weight",
+                                            {scale_shift_ ? 2 * out : out, config.embedding_channels(), 1, 1}),
+                               weights.take(name + ".emb_layers.1.bias", {scale_shift_ ? 2 * out : out, 1, 1, 1}))),
+          norm2_(b.pack_norm(weights.take(name + ".out_layers.0.weight", {out, 1, 1, 1}),
+                             weights.take(name + ".out_layers.0.bias", {out, 1, 1, 1}))),
+          conv2_(b.pack_conv2d(weights.take(name + ".out_layers.3.weight", {out, out, 3, 3}),
+                               weights.take(name + ".out_layers.3.bias", {out, 1, 1, 1}))) {
+        if (in != out) {
+            skip_ = b.pack_conv2d(weights.take(name + ".skip_connection.weight", {out, in, 1, 1}),
+                                  weights.take(name + ".skip_connection.bias", {out, 1, 1, 1}));
+        }
+    }
+
+    /// embedding: silu'd, (1 or n, e, 1, 1) -> what operator() adds or scales with. Depends on timestep and label only.
+    tensor_of<B> project(B& b, const tensor_of<B>& embedding) const { return ops::linear(b, embedding, embed_); }
+
+    /// x: (n, in, h, w), projected: (1 or n, out or 2 out, 1, 1) -> (n, out, h', w')
+    tensor_of<B> operator()(B& b, const tensor_of<B>& x, const tensor_of<B>& projected) const {
+        auto h = ops::group_norm(b, x, norm1_, norm_);                                    // (n, in,  h,  w)
+        if (resample_) {
+            h = ops::resize(b, h, *resample_);                                            // (n, in,  h', w')
+        }
+        h = ops::conv2d(b, h, conv1_, {.padding = 1}, scale_shift_ ? nullptr : &projected); // (n, out, h', w')
+        h = ops::group_norm(b, h, norm2_, norm_, scale_shift_ ? &projected : nullptr);
+        if (!resample_ && !skip_) {
+            return ops::conv2d(b, h, conv2_, {.padding = 1}, &x);
+        }
+        std::optional<tensor_of<B>> shortcut;
+        if (resample_) {
+            shortcut = ops::resize(b, x, *resample_);                                     // (n, in,  h', w')
+        }
+        if (skip_) {
+            shortcut = ops::conv2d(b, shortcut ? *shortcut : x, *skip_);                  // (n, out, h', w')
+        }
+        return ops::conv2d(b, h, conv2_, {.padding = 1}, &*shortcut);
+    }
+
+private:
+    group_norm_options norm_;
+    bool scale_shift_;
+    std::optional<resampling> resample_;
+    norm_weights_of<B> norm1_;
+    conv2d_weights_of<B> conv1_;
+    conv2d_weights_of<B> embed_;
+    norm_weights_of<B> norm2_;
+    conv2d_weights_of<B> conv2_;
+    std::optional<conv2d_weights_of<B>> skip_;
+};
+
+} // namespace repaint

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <repaint/core/host_tensor.hpp>
+#include <repaint/model/unet_config.hpp>
+#include <repaint/model/weight_map.hpp>
+#include <repaint/ops.hpp>
+
+namespace repaint {
+
+/// Sinusoids of a timestep: cos(t f_i), then sin(t f_i), f_i = 10000^(-i / half), and a zero when dim is odd
+/// (Vaswani et al. 2017; cosine first, as guided-diffusion stores it). Returns (images, dim, 1, 1), all rows equal.
+inline host_tensor timestep_embedding(float timestep, int dim, int images = 1) {
+    host_tensor result({images, dim, 1, 1});
+    const int half = dim / 2;
+    // Every operation in float32, in the order the networks were trained with: at t = 999 one rounding more is visible.
+    const auto log_period = static_cast<float>(-std::log(10000.0));
+    for (int i = 0; i < half; ++i) {
+        const float frequency = std::exp(log_period * static_cast<float>(i) / static_cast<float>(half));
+        const float angle = timestep * frequency;
+        for (int n = 0; n < images; ++n) {
+            result(n, i, 0, 0) = std::cos(angle);
+            result(n, half + i, 0, 0) = std::sin(angle);
+        }
+    }
+    return result;
+}
+
+/// The MLP over timestep and label whose result every residual block projects.
+template <network_backend B> class embedding_mlp {
+public:
+    embedding_mlp(B& b, const unet_config& config, weight_map& weights)
+        : model_channels_(config.model_channels),
+          first_(b.pack_conv2d(
+              weights.take("time_embed.0.weight", {config.embedding_channels(), config.model_channels, 1, 1}),
+              weights.take("time_embed.0.bias", {config.embedding_channels(), 1, 1, 1}))),
+          second_(b.pack_conv2d(
+              weights.take("time_embed.2.weight", {config.embedding_channels(), config.embedding_channels(), 1, 1}),
+              weights.take("time_embed.2.bias", {config.embedding_channels(), 1, 1, 1}))) {
+        if (config.classes > 0) {
+            labels_ = weights.take("label_emb.weight", {config.classes, config.embedding_channels(), 1, 1});
+        }
+    }
+
+    /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional network.
+    /// The SiLU opens every residual block's projection; it is applied once, here.
+    tensor_of<B> operator()(B& b, float timestep, std::span<const int> labels) const {
+        const int images = labels_ ? static_cast<int>(labels.size()) : 1;
+        const auto sinusoids = b.upload(timestep_embedding(timestep, model_channels_, images));
+        const auto hidden = ops::linear(b, sinusoids, first_, activation::silu);
+        if (!labels_) {
+            return ops::linear(b, hidden, second_, activation::silu);
+        }
+        const auto rows = b.upload(label_rows(labels));
+        return ops::linear(b, hidden, second_, activation::silu, &rows);
+    }
+
+private:
+    [[nodiscard]] host_tensor label_rows(std::span<const int> labels) const {
+        const int width = labels_->shape.c;
+        host_tensor rows({static_cast<int>(labels.size()), width, 1, 1});
+        if (labels_->values) {
+            for (std::size_t i = 0; i < labels.size(); ++i) {
+                const float* row = labels_->values.get() +
+                                   static_cast<std::size_t>(labels[i]) * static_cast<std::size_t>(width);
+                std::copy_n(row, width, rows.image(static_cast<int>(i)).begin());
+            }
+        }
+        return rows;
+    }
+
+    int model_channels_;
+    conv2d_weights_of<B> first_;
+    conv2d_weights_of<B> second_;
+    std::optional<host_weights> labels_;
+};
+
+} // namespace repaint

@@ -1,0 +1,5 @@
+#pragma once
+
+#define REPAINT_VERSION_MAJOR 0
+#define REPAINT_VERSION_MINOR 1
+#define REPAINT_VERSION_PATCH 0
