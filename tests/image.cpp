@@ -4,13 +4,16 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -168,8 +171,11 @@ std::uint8_t to_8_bits(unsigned sample, int depth) {
 }
 
 void append_number(file_bytes& to, std::uint64_t value, int bytes, bool big_endian) {
+    const std::size_t start = to.size();
+    to.resize(start + static_cast<std::size_t>(bytes));
     for (int i = 0; i < bytes; ++i) {
-        to.push_back(static_cast<std::uint8_t>(value >> (8U * static_cast<unsigned>(big_endian ? bytes - 1 - i : i))));
+        to[start + static_cast<std::size_t>(i)] =
+            static_cast<std::uint8_t>(value >> (8U * static_cast<unsigned>(big_endian ? bytes - 1 - i : i)));
     }
 }
 
@@ -201,7 +207,8 @@ file_bytes png_header(std::uint64_t width, std::uint64_t height, int depth = 8, 
 
 /// A TIFF header and one directory with an entry before and after the orientation, as cameras write it.
 file_bytes exif_block(unsigned orientation, bool big_endian, unsigned type = 3) {
-    file_bytes tiff{static_cast<std::uint8_t>(big_endian ? 'M' : 'I'), static_cast<std::uint8_t>(big_endian ? 'M' : 'I')};
+    file_bytes tiff{static_cast<std::uint8_t>(big_endian ? 'M' : 'I'),
+                    static_cast<std::uint8_t>(big_endian ? 'M' : 'I')};
     append_number(tiff, 42, 2, big_endian);
     append_number(tiff, 8, 4, big_endian);
     append_number(tiff, 3, 2, big_endian);
@@ -331,10 +338,10 @@ TEST_CASE("every kind of PNG becomes 8-bit grey or RGB, interlaced or not", "[im
         int depth;
     };
     const std::vector<combination> combinations{
-        {PNG_COLOR_TYPE_GRAY, 1},       {PNG_COLOR_TYPE_GRAY, 2},        {PNG_COLOR_TYPE_GRAY, 4},
-        {PNG_COLOR_TYPE_GRAY, 8},       {PNG_COLOR_TYPE_GRAY, 16},       {PNG_COLOR_TYPE_RGB, 8},
-        {PNG_COLOR_TYPE_RGB, 16},       {PNG_COLOR_TYPE_GRAY_ALPHA, 8},  {PNG_COLOR_TYPE_GRAY_ALPHA, 16},
-        {PNG_COLOR_TYPE_RGB_ALPHA, 8},  {PNG_COLOR_TYPE_RGB_ALPHA, 16},
+        {PNG_COLOR_TYPE_GRAY, 1},      {PNG_COLOR_TYPE_GRAY, 2},       {PNG_COLOR_TYPE_GRAY, 4},
+        {PNG_COLOR_TYPE_GRAY, 8},      {PNG_COLOR_TYPE_GRAY, 16},      {PNG_COLOR_TYPE_RGB, 8},
+        {PNG_COLOR_TYPE_RGB, 16},      {PNG_COLOR_TYPE_GRAY_ALPHA, 8}, {PNG_COLOR_TYPE_GRAY_ALPHA, 16},
+        {PNG_COLOR_TYPE_RGB_ALPHA, 8}, {PNG_COLOR_TYPE_RGB_ALPHA, 16},
     };
     for (const auto& [colour_type, depth] : combinations) {
         for (const bool interlaced : {false, true}) {
@@ -370,7 +377,9 @@ TEST_CASE("palettes become RGB, with alpha when they have some", "[image]") {
     for (const int depth : {2, 4, 8}) {
         for (const bool interlaced : {false, true}) {
             for (const bool with_alpha : {false, true}) {
-                png_kind kind{.colour_type = PNG_COLOR_TYPE_PALETTE, .depth = depth, .interlaced = interlaced,
+                png_kind kind{.colour_type = PNG_COLOR_TYPE_PALETTE,
+                              .depth = depth,
+                              .interlaced = interlaced,
                               .palette = colours};
                 if (with_alpha) {
                     kind.palette_alpha = {0, 128}; // the third is opaque
@@ -574,7 +583,8 @@ TEST_CASE("a file cut off at any byte is refused with one sentence", "[image]") 
     for (const file_bytes& file : files) {
         REQUIRE(refusal(file).empty());
         for (std::size_t length = 0; length < file.size(); ++length) {
-            const std::string said = refusal(file_bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(length)));
+            const std::string said =
+                refusal(file_bytes(file.begin(), file.begin() + static_cast<std::ptrdiff_t>(length)));
             CAPTURE(file.size(), length, said);
             REQUIRE_THAT(said, contains("test.file: "));
             REQUIRE(said.find('\n') == std::string::npos);
@@ -587,8 +597,11 @@ TEST_CASE("a damaged file is refused or gives a picture of the right size, silen
     captured_stderr nothing;
     const std::vector<file_bytes> files{
         inserted(repaint::encode_png(noise(6, 5, 4)), after_ihdr, png_chunk("eXIf", exif_block(6, false))),
-        png_of({.colour_type = PNG_COLOR_TYPE_PALETTE, .depth = 2, .interlaced = true,
-                .palette = {{1, 2, 3}, {4, 5, 6}}, .palette_alpha = {7}},
+        png_of({.colour_type = PNG_COLOR_TYPE_PALETTE,
+                .depth = 2,
+                .interlaced = true,
+                .palette = {{1, 2, 3}, {4, 5, 6}},
+                .palette_alpha = {7}},
                9, 9, random_samples(81, 2)),
         jpeg_with_exif(repaint::encode_jpeg(gradient(19, 11, 3)), exif_block(8, true)),
         jpeg_of(gradient(19, 11, 3), TJPF_RGB, TJSAMP_420, TJFLAG_PROGRESSIVE),
@@ -689,14 +702,27 @@ TEST_CASE("other formats are refused by name", "[image]") {
     };
     CHECK(said("GIF89a") == "test.file: is a GIF picture; PNG and JPEG are read");
     CHECK_THAT(said("GIF87a"), contains("is a GIF picture"));
-    CHECK(said(std::string_view("RIFF\x10\0\0\0WEBPVP8 ", 16)) == "test.file: is a WebP picture; PNG and JPEG are read");
+    CHECK(said(std::string_view("RIFF\x10\0\0\0WEBPVP8 ", 16)) ==
+          "test.file: is a WebP picture; PNG and JPEG are read");
     CHECK_THAT(said("BM"), contains("is a BMP picture"));
     CHECK_THAT(said(std::string_view("II*\0", 4)), contains("is a TIFF picture"));
     CHECK_THAT(said(std::string_view("MM\0*", 4)), contains("is a TIFF picture"));
-    CHECK_THAT(said(std::string_view("\0\0\0\x18" "ftypheic\0\0\0\0mif1heic", 24)), contains("is a HEIC picture"));
-    CHECK_THAT(said(std::string_view("\0\0\0\x18" "ftypmif1\0\0\0\0mif1heic", 24)), contains("is a HEIC picture"));
-    CHECK_THAT(said(std::string_view("\0\0\0\x18" "ftypavif\0\0\0\0mif1miaf", 24)), contains("is an AVIF picture"));
-    CHECK_THAT(said(std::string_view("\0\0\0\x18" "ftypmif1\0\0\0\0avifmif1", 24)), contains("is an AVIF picture"));
+    CHECK_THAT(said(std::string_view("\0\0\0\x18"
+                                     "ftypheic\0\0\0\0mif1heic",
+                                     24)),
+               contains("is a HEIC picture"));
+    CHECK_THAT(said(std::string_view("\0\0\0\x18"
+                                     "ftypmif1\0\0\0\0mif1heic",
+                                     24)),
+               contains("is a HEIC picture"));
+    CHECK_THAT(said(std::string_view("\0\0\0\x18"
+                                     "ftypavif\0\0\0\0mif1miaf",
+                                     24)),
+               contains("is an AVIF picture"));
+    CHECK_THAT(said(std::string_view("\0\0\0\x18"
+                                     "ftypmif1\0\0\0\0avifmif1",
+                                     24)),
+               contains("is an AVIF picture"));
     CHECK_THAT(said("\xFF\x0A"), contains("is a JPEG XL picture"));
     CHECK_THAT(said(std::string_view("\0\0\0\x0CjP  ", 8)), contains("is a JPEG 2000 picture"));
     CHECK_THAT(said(std::string_view("PK\x03\x04", 4)), contains("starts with 50 4b 03 04 00 00 00 00; PNG and JPEG"));
@@ -736,7 +762,8 @@ TEST_CASE("files: written by extension, read by content", "[image]") {
         for (const char* name : {"x", "x.gif", "x.pngx", ".png", "png", "x."}) {
             REQUIRE_THROWS_AS(write_picture(scratch / name, p), std::invalid_argument);
         }
-        REQUIRE_THROWS_WITH(write_picture(scratch / "x.webp", p), contains("x.webp") && contains(".png, .jpg or .jpeg"));
+        REQUIRE_THROWS_WITH(write_picture(scratch / "x.webp", p),
+                            contains("x.webp") && contains(".png, .jpg or .jpeg"));
         REQUIRE_THROWS_AS(write_picture(scratch / "bad.png", picture{}), repaint::shape_error);
         CHECK(scratch.entries() == before);
     }

@@ -1,4 +1,4 @@
-#include <cmath>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -31,9 +31,7 @@ picture every_byte(int channels) {
     return p;
 }
 
-host_tensor filled_with(shape4 shape, float value) {
-    return {shape, std::vector<float>(shape.size(), value)};
-}
+host_tensor filled_with(shape4 shape, float value) { return {shape, std::vector<float>(shape.size(), value)}; }
 
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 constexpr float infinity = std::numeric_limits<float>::infinity();
@@ -63,7 +61,8 @@ TEST_CASE("to_tensor drops alpha, replicates grey and reduces RGB to luma", "[pi
             const host_tensor t = to_tensor(p);
             REQUIRE(t.shape() == shape4{1, 3, 16, 16});
             for (std::size_t i = 0; i < 256; ++i) {
-                const float expected = static_cast<float>(p.pixels[i * static_cast<std::size_t>(channels)]) / 127.5F - 1;
+                const float expected =
+                    static_cast<float>(p.pixels[i * static_cast<std::size_t>(channels)]) / 127.5F - 1;
                 REQUIRE(t.data()[i] == expected);
                 REQUIRE(t.data()[256 + i] == expected);
                 REQUIRE(t.data()[512 + i] == expected);
@@ -82,8 +81,8 @@ TEST_CASE("to_tensor drops alpha, replicates grey and reduces RGB to luma", "[pi
     }
     SECTION("luma as PIL rounds it; a grey RGB keeps its value for every byte") {
         const auto luma = [](int r, int g, int b) {
-            const picture p{1, 1, 3, {static_cast<std::uint8_t>(r), static_cast<std::uint8_t>(g),
-                                      static_cast<std::uint8_t>(b)}};
+            const picture p{
+                1, 1, 3, {static_cast<std::uint8_t>(r), static_cast<std::uint8_t>(g), static_cast<std::uint8_t>(b)}};
             return static_cast<int>(to_picture(to_tensor(p, 1)).pixels[0]);
         };
         CHECK(luma(255, 0, 0) == 76);
@@ -312,8 +311,8 @@ TEST_CASE("a contact sheet places, scales and centres", "[picture]") {
     const picture wide{3, 1, 3, {10, 11, 12, 20, 21, 22, 30, 31, 32}};
     const picture see_through{1, 1, 4, {0, 0, 0, 0}};
     SECTION("sizes, gap and background") {
-        const picture sheet = repaint::contact_sheet({{wide, one}, {see_through}},
-                                                     {.scale = 2, .gap = 1, .background = {1, 2, 3}});
+        const picture sheet =
+            repaint::contact_sheet({{wide, one}, {see_through}}, {.scale = 2, .gap = 1, .background = {1, 2, 3}});
         REQUIRE(sheet.channels == 3);
         REQUIRE(sheet.width == 1 + 6 + 1 + 6 + 1);
         REQUIRE(sheet.height == 1 + 2 + 1 + 2 + 1);
@@ -334,9 +333,7 @@ TEST_CASE("a contact sheet places, scales and centres", "[picture]") {
         CHECK(pixel(3, 4) == std::vector<int>{255, 255, 255});
         CHECK(pixel(10, 4) == std::vector<int>{1, 2, 3});
     }
-    SECTION("one picture without a gap is itself") {
-        CHECK(repaint::contact_sheet({{wide}}, {.gap = 0}) == wide);
-    }
+    SECTION("one picture without a gap is itself") { CHECK(repaint::contact_sheet({{wide}}, {.gap = 0}) == wide); }
     SECTION("an empty cell keeps its place") {
         const picture sheet = repaint::contact_sheet({{picture{}, one}}, {.gap = 0, .background = {9, 9, 9}});
         CHECK(sheet.pixels == std::vector<std::uint8_t>{9, 9, 9, 0, 0, 0});
@@ -353,8 +350,14 @@ TEST_CASE("a contact sheet places, scales and centres", "[picture]") {
 
 TEST_CASE("pictures that contradict themselves are refused", "[picture]") {
     const std::vector<picture> broken{
-        {0, 1, 1, {}},         {1, 0, 1, {}},           {-1, -1, 1, {1}},      {1, 1, 0, {}},
-        {1, 1, 5, {1, 2, 3, 4, 5}}, {2, 1, 3, {1, 2, 3}}, {1, 1, 3, {1, 2, 3, 4}}, {65536, 1, 1, {}},
+        {0, 1, 1, {}},
+        {1, 0, 1, {}},
+        {-1, -1, 1, {1}},
+        {1, 1, 0, {}},
+        {1, 1, 5, {1, 2, 3, 4, 5}},
+        {2, 1, 3, {1, 2, 3}},
+        {1, 1, 3, {1, 2, 3, 4}},
+        {65536, 1, 1, {}},
         {65535, 65535, 1, {}},
     };
     for (const picture& p : broken) {

@@ -176,7 +176,12 @@ private:
     /// stem.png, or stem-2.png, stem-3.png and so on from `number` up, whichever is not taken.
     static fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::string& stem, int number) {
         for (;; ++number) {
-            fs::path file = folder / (stem + (number == 1 ? "" : "-" + std::to_string(number)) + ".png");
+            std::string name = stem;
+            if (number > 1) {
+                name += '-';
+                name += std::to_string(number);
+            }
+            const fs::path file = folder / (name + ".png");
             if (used.insert(file).second) {
                 return file;
             }
@@ -304,6 +309,7 @@ int inpaint(const inpaint_command& command) {
         out.finished() = resumed->finished;
     }
 
+    const interruption stop;
     if (!command.quiet) {
         const shape4 first{static_cast<int>(batches[0].last), network.in_channels, images[0].height(),
                            images[0].width()};
@@ -331,7 +337,6 @@ int inpaint(const inpaint_command& command) {
         }
     }
 
-    const interruption stop;
     progress_bar bar(evaluations, command.quiet);
     std::size_t evaluated = 0;
     for (std::size_t index = 0; index < batches.size(); ++index) {

@@ -17,7 +17,7 @@ struct model_options {
     std::filesystem::path weights;
     std::optional<std::filesystem::path> config;
     std::string backend; ///< empty: the fastest of this build
-    int threads = 0;     ///< 0: all cores
+    int threads = 0;     ///< 0: what suits the backend
 
     [[nodiscard]] repaint::model_files files() const { return {weights, config}; }
 };

@@ -56,7 +56,7 @@ public:
 
     [[nodiscard]] virtual const repaint::unet_config& network() const = 0;
 
-    /// The backend's name, and the threads it was given (0: all cores).
+    /// The backend's name, and the threads it uses.
     [[nodiscard]] virtual std::string_view name() const = 0;
     [[nodiscard]] virtual int threads() const = 0;
 
@@ -76,7 +76,7 @@ public:
     virtual double time_evaluation(repaint::shape4 shape) = 0;
 };
 
-/// The backends of this build, fastest first; `make` loads a model onto one. threads = 0: all cores.
+/// The backends of this build, fastest first; `make` loads a model onto one. threads = 0: what suits the backend.
 struct engine_entry {
     std::string_view name;
     std::unique_ptr<engine> (*make)(const repaint::model_files& files, int threads);

@@ -51,7 +51,7 @@ void add_model(CLI::App* app, cli::model_options& model, const std::string& name
              "JSON with guided-diffusion's keys (num_heads, num_head_channels, use_new_attention_order, diffusion_steps, "
              "noise_schedule, ...); default: the .json beside the model");
     app->add_option("--backend", model.backend, "what computes: " + backend_names() + "; default: the first");
-    app->add_option("--threads", model.threads, "processor threads; default: all")->check(CLI::Range(1, 4096));
+    app->add_option("--threads", model.threads, "processor threads; default: what suits the backend, 1 for reference")->check(CLI::Range(1, 4096));
 }
 
 void add_walk(CLI::App* app, cli::walk_options& walk) {

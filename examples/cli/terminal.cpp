@@ -41,11 +41,15 @@ std::string duration_text(double seconds) {
 }
 
 std::string thousands(unsigned long long number) {
-    std::string digits = std::to_string(number);
-    for (auto at = static_cast<long>(digits.size()) - 3; at > 0; at -= 3) {
-        digits.insert(static_cast<std::size_t>(at), ",");
+    const std::string digits = std::to_string(number);
+    std::string grouped;
+    for (std::size_t i = 0; i < digits.size(); ++i) {
+        if (i > 0 && (digits.size() - i) % 3 == 0) {
+            grouped += ',';
+        }
+        grouped += digits[i];
     }
-    return digits;
+    return grouped;
 }
 
 std::string bytes_text(double bytes) {

@@ -21,7 +21,7 @@ def contents():
         plain=ramp.reshape(2, 3, 4) / 8,
         scalar=torch.tensor(2.5),
         empty=torch.zeros(0, 3),
-        half=torch.tensor([1.0, -2.5, 6.103515625e-05, 5.960464477539063e-08, 65504.0, float("inf")], dtype=torch.float16),
+        half=torch.tensor([1.0, -2.5, 6.103515625e-05, 5.960464477539063e-08, 65504.0, float("inf")]).half(),
         bfloat=torch.tensor([1.0, -3.140625, 1e30, -0.0], dtype=torch.bfloat16),
         double=torch.tensor([0.1, -1e-3], dtype=torch.float64),
         long=torch.tensor([-3, 1 << 40]),
@@ -44,7 +44,8 @@ def write_safetensors(path, tensors):
     header, data = {}, b""
     for name, tensor in tensors.items():
         values = tensor.detach().to(torch.float32).contiguous().numpy().astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [len(data), len(data) + len(values)]}
+        offsets = [len(data), len(data) + len(values)]
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": offsets}
         data += values
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)

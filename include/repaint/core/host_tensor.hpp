@@ -31,20 +31,27 @@ public:
     [[nodiscard]] std::size_t size() const { return values_.size(); }
     [[nodiscard]] bool empty() const { return values_.empty(); }
 
-    [[nodiscard]] float* data() { return values_.data(); }
-    [[nodiscard]] const float* data() const { return values_.data(); }
-    [[nodiscard]] std::span<float> values() { return values_; }
-    [[nodiscard]] std::span<const float> values() const { return values_; }
+    /// The values in NCHW order. Not of a temporary: the view would outlive it.
+    [[nodiscard]] float* data() & { return values_.data(); }
+    [[nodiscard]] const float* data() const& { return values_.data(); }
+    [[nodiscard]] std::span<float> values() & { return values_; }
+    [[nodiscard]] std::span<const float> values() const& { return values_; }
+    void data() && = delete;
+    void data() const&& = delete;
+    void values() && = delete;
+    void values() const&& = delete;
 
     /// Unchecked element access.
     [[nodiscard]] float& operator()(int n, int c, int h, int w) { return values_[offset(n, c, h, w)]; }
     [[nodiscard]] float operator()(int n, int c, int h, int w) const { return values_[offset(n, c, h, w)]; }
 
     /// All values of image i as one span. Unchecked.
-    [[nodiscard]] std::span<float> image(int i) { return values().subspan(offset(i, 0, 0, 0), image_size()); }
-    [[nodiscard]] std::span<const float> image(int i) const {
+    [[nodiscard]] std::span<float> image(int i) & { return values().subspan(offset(i, 0, 0, 0), image_size()); }
+    [[nodiscard]] std::span<const float> image(int i) const& {
         return values().subspan(offset(i, 0, 0, 0), image_size());
     }
+    void image(int i) && = delete;
+    void image(int i) const&& = delete;
 
 private:
     static const shape4& checked(const shape4& s) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 
 namespace repaint {
@@ -27,8 +28,13 @@ struct shape4 {
 
 /// "(1, 3, 64, 64)", as it appears in error messages.
 inline std::string to_string(const shape4& s) {
-    return "(" + std::to_string(s.n) + ", " + std::to_string(s.c) + ", " + std::to_string(s.h) + ", " +
-           std::to_string(s.w) + ")";
+    // Appended, not "(" + ...: GCC 12 warns of an overlap there that cannot happen (its bug 105329).
+    std::string text;
+    for (const int extent : {s.n, s.c, s.h, s.w}) {
+        text += text.empty() ? "(" : ", ";
+        text += std::to_string(extent);
+    }
+    return text + ")";
 }
 
 } // namespace repaint

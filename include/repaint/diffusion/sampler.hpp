@@ -97,7 +97,7 @@ bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const d
         at.position = ++run.position;
 
         bool stop = false;
-        const auto notify = [&](auto& observer) {
+        [[maybe_unused]] const auto notify = [&](auto& observer) {
             using observer_type = decltype(observer);
             if constexpr (std::invocable<observer_type, const preview<B>&>) {
                 if (reverse) {

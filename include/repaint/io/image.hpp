@@ -371,8 +371,7 @@ inline bool is_harmless_jpeg_warning(std::string_view message) {
            (message.find("Unknown Adobe color transform") != npos);
 }
 
-inline picture decode_jpeg(std::span<const std::byte> file, const std::filesystem::path& name,
-                           std::size_t max_pixels) {
+inline picture decode_jpeg(std::span<const std::byte> file, const std::filesystem::path& name, std::size_t max_pixels) {
     const picture_outline outline = outline_of_jpeg(file);
     const turbojpeg_handle handle(tjInitDecompress());
     if (handle == nullptr) {
@@ -513,8 +512,8 @@ inline std::vector<std::uint8_t> encode_png(const picture& p) {
     return bytes;
 }
 
-/// The bytes of a JPEG file of quality 95 without chroma subsampling; alpha is shown over white. Throws shape_error for an
-/// inconsistent picture and for sides above 65500 pixels, which is where libjpeg ends.
+/// The bytes of a JPEG file of quality 95 without chroma subsampling; alpha is shown over white. Throws shape_error for
+/// an inconsistent picture and for sides above 65500 pixels, which is where libjpeg ends.
 inline std::vector<std::uint8_t> encode_jpeg(const picture& p) {
     constexpr int quality = 95;
     constexpr int largest_side = 65500;

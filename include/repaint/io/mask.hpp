@@ -17,9 +17,9 @@
 namespace repaint {
 
 /// The masks of the RePaint paper (section 5.2) and a box. What is known:
-///   wide, narrow    all but random strokes, thick (and boxes) or thin: the settings random_thick_256 and random_thin_256 of
-///                   LaMa (Suvorov et al. 2022), in proportion to the shorter side; at most half of a picture is missing,
-///                   unless it is so small that every stroke covers more
+///   wide, narrow    all but random strokes, thick (and boxes) or thin: the settings random_thick_256 and
+///                   random_thin_256 of LaMa (Suvorov et al. 2022), in proportion to the shorter side; at most half of
+///                   a picture is missing, unless it is so small that every stroke covers more
 ///   half            the left half, columns below width / 2
 ///   expand          the central quarter of the width and height, 64 x 64 of 256 x 256
 ///   lines           every second row, the odd ones counted from 0
@@ -119,7 +119,7 @@ public:
         const std::int64_t dx = b.x - a.x;
         const std::int64_t dy = b.y - a.y;
         const std::int64_t length2 = dx * dx + dy * dy;
-        // |cross product of (pixel - a) and (b - a)| <= length * thickness / 2; below 2^61 for strokes within the limits.
+        // |cross product of (pixel - a) and (b - a)| <= length * thickness / 2; its square stays below 2^61.
         const std::int64_t reach = integer_root(thickness * thickness * length2 / 4);
         const std::int64_t first = std::max<std::int64_t>(std::min(a.y, b.y) - thickness / 2, 0);
         const std::int64_t last = std::min(std::max(a.y, b.y) + thickness / 2, height_ - 1);
@@ -186,7 +186,7 @@ inline std::int64_t in_proportion(std::int64_t length_at_256, const mask_canvas&
 }
 
 inline void draw_strokes(mask_canvas& canvas, const stroke_settings& settings, mask_random& random) {
-    // sin and cos of 0.01, 1.01, 2.01 and 3.01 radians in units of 2^-20: LaMa draws whole radians below 4 and adds 0.01.
+    // sin and cos of 0.01, 1.01, 2.01 and 3.01 radians in units of 2^-20: LaMa adds 0.01 to whole radians below 4.
     constexpr std::array<std::array<std::int64_t, 2>, 4> directions{
         {{10486, 1048524}, {887968, 557696}, {949056, -445874}, {137587, -1039510}}};
     const std::int64_t strokes = random.between(settings.min_strokes, settings.max_strokes);
@@ -223,8 +223,8 @@ inline void draw_boxes(mask_canvas& canvas, mask_random& random) {
     }
 }
 
-/// One of the variants among five with at most half of the pixels missing, each as likely; five more while there is none.
-/// Where no stroke is small enough (a picture of a few pixels), the variant with the fewest missing pixels.
+/// One of the variants among five with at most half of the pixels missing, each as likely; five more while there is
+/// none. Where no stroke is small enough (a picture of a few pixels), the variant with the fewest missing pixels.
 inline mask_canvas random_strokes(int width, int height, const stroke_settings& settings, mask_random& random) {
     constexpr int variants = 5;
     constexpr int rounds = 10;
@@ -258,8 +258,7 @@ inline mask_canvas random_strokes(int width, int height, const stroke_settings& 
 
 inline mask_canvas random_box(int width, int height, mask_random& random) {
     const auto along = [&random](std::int64_t side) {
-        const std::int64_t extent =
-            random.between(ceil_divide(side, 4), std::max(side / 2, ceil_divide(side, 4)));
+        const std::int64_t extent = random.between(ceil_divide(side, 4), std::max(side / 2, ceil_divide(side, 4)));
         const std::int64_t margin = std::min(ceil_divide(side, 16), (side - extent) / 2);
         return std::pair{random.between(margin, side - margin - extent), extent};
     };
@@ -271,8 +270,7 @@ inline mask_canvas random_box(int width, int height, mask_random& random) {
 }
 
 /// A keep mask from a predicate over (column, row).
-template <class Known>
-host_tensor mask_where(int width, int height, Known known) {
+template <class Known> host_tensor mask_where(int width, int height, Known known) {
     host_tensor mask({1, 1, height, width});
     float* value = mask.data();
     for (int y = 0; y < height; ++y) {

@@ -34,8 +34,8 @@ struct picture {
 /// What white means in a mask file: keep = white is known, paint = white is to be filled.
 enum class mask_polarity { keep, paint };
 
-/// How [-1, 1] becomes a byte: nearest gives every byte back that to_tensor read; truncated is what the official RePaint
-/// program writes, which loses 1 from the bytes 1 to 63.
+/// How [-1, 1] becomes a byte: nearest gives back every byte that to_tensor read; truncated is what the official
+/// RePaint program writes, which loses 1 from the bytes 1 to 63.
 enum class pixel_rounding { nearest, truncated };
 
 namespace detail {
@@ -96,8 +96,7 @@ inline std::uint8_t to_byte(float value, pixel_rounding rounding) {
     const float scaled = (value + 1.0F) * 127.5F;
     const float clamped = scaled > 0.0F ? (scaled < 255.0F ? scaled : 255.0F) : 0.0F;
     // In float64, so that the largest float32 below 0.5 is not carried over to 1.
-    return static_cast<std::uint8_t>(static_cast<double>(clamped) +
-                                     (rounding == pixel_rounding::nearest ? 0.5 : 0.0));
+    return static_cast<std::uint8_t>(static_cast<double>(clamped) + (rounding == pixel_rounding::nearest ? 0.5 : 0.0));
 }
 
 inline std::uint8_t over_white(std::uint8_t value, std::uint8_t alpha) {
@@ -138,9 +137,9 @@ inline host_tensor to_tensor(const picture& p, int channels = 3) {
 }
 
 /// A mask picture as a keep mask (1 = known, 0 = fill): byte / 255, so soft values stay soft; paint inverts.
-/// (1, 1, h, w) for grey and for RGB whose channels agree, (1, 3, h, w) when they differ. Alpha is ignored; a mask that
-/// lives in the alpha channel alone (one colour, alpha not opaque everywhere) says nothing about its polarity and throws
-/// format_error. Throws shape_error for an inconsistent picture.
+/// (1, 1, h, w) for grey and for RGB whose channels agree, (1, 3, h, w) when they differ. Alpha is ignored; a mask
+/// that lives in the alpha channel alone (one colour, alpha not opaque everywhere) says nothing about its polarity and
+/// throws format_error. Throws shape_error for an inconsistent picture.
 inline host_tensor keep_mask(const picture& p, mask_polarity polarity) {
     detail::check_picture(p, "keep_mask");
     const std::size_t count = detail::pixel_count(p);
@@ -258,8 +257,8 @@ inline picture oriented(const picture& p, int orientation) {
     const bool transposed = orientation >= 5;
     const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-    picture upright = detail::blank_picture(transposed ? p.height : p.width, transposed ? p.width : p.height,
-                                            p.channels);
+    picture upright =
+        detail::blank_picture(transposed ? p.height : p.width, transposed ? p.width : p.height, p.channels);
     const auto channels = static_cast<std::size_t>(p.channels);
     std::uint8_t* out = upright.pixels.data();
     for (int y = 0; y < upright.height; ++y) {
@@ -282,9 +281,9 @@ struct contact_sheet_options {
     std::array<std::uint8_t, 3> background = {255, 255, 255}; ///< RGB
 };
 
-/// An RGB picture of rows of pictures. All cells are as large as the largest picture; smaller ones stand in the middle of
-/// theirs, alpha is shown over white, a default-constructed picture leaves its cell empty and short rows end early.
-/// Throws std::invalid_argument for impossible options or no picture, shape_error for a sheet beyond the picture limits.
+/// An RGB picture of rows of pictures. All cells are as large as the largest picture; smaller ones stand in the middle
+/// of theirs, alpha is shown over white, a default-constructed picture leaves its cell empty and short rows end early.
+/// Throws std::invalid_argument for impossible options or no picture, shape_error beyond the picture limits.
 inline picture contact_sheet(const std::vector<std::vector<picture>>& rows, const contact_sheet_options& options = {}) {
     if (options.scale < 1 || options.scale > max_picture_side || options.gap < 0 || options.gap > max_picture_side) {
         throw std::invalid_argument("contact_sheet: scale must be 1 to 65535 and gap 0 to 65535, got " +

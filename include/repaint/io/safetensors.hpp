@@ -8,7 +8,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -425,10 +424,11 @@ inline void write_safetensors(const std::filesystem::path& path, const std::map<
     std::size_t offset = 0;
     for (const item* i : in_order) {
         const std::size_t length = length_of(*i);
-        header += (header.size() == 1 ? "" : ",") + detail::json_string(i->first) + ":{\"dtype\":\"" +
-                  to_string(i->second.type) + "\",\"shape\":[";
+        header += header.size() == 1 ? "" : ",";
+        header += detail::json_string(i->first) + ":{\"dtype\":\"" + to_string(i->second.type) + "\",\"shape\":[";
         for (std::size_t axis = 0; axis < i->second.shape.size(); ++axis) {
-            header += (axis == 0 ? "" : ",") + std::to_string(i->second.shape[axis]);
+            header += axis == 0 ? "" : ",";
+            header += std::to_string(i->second.shape[axis]);
         }
         header += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + length) + "]}";
         offset += length;

@@ -19,7 +19,7 @@
 
 namespace repaint {
 
-/// Element types that files hold. Those below u8 and complex64 are known by size only and cannot become float32.
+/// Element types that files hold. complex64 and what follows it are known by size only and cannot become float32.
 enum class dtype {
     f64,
     f32,
@@ -198,6 +198,7 @@ inline stored_tensor describe(const host_tensor& tensor) {
     const shape4& s = tensor.shape();
     return describe(tensor.values(), {s.n, s.c, s.h, s.w});
 }
+void describe(host_tensor&&) = delete;
 
 /// The same for raw bytes, as one-dimensional U8.
 inline stored_tensor describe(std::span<const std::byte> bytes) {

@@ -206,8 +206,9 @@ private:
         }
         const auto same = [](std::uint32_t here, std::uint64_t there) { return here == 0xFFFFFFFFU || here == there; };
         const bool streamed = (local_flags & 8U) != 0; // sizes and CRC follow the data, the local ones may be 0
-        const bool alike = local_method == method && (local_flags & 0x2041U) == 0 &&
-                           (streamed || (same(local_size, size) && same(local_stored_size, size) && local_crc == crc));
+        const bool alike =
+            local_method == method && (local_flags & 0x2041U) == 0 &&
+            (streamed || (same(local_size, size) && same(local_stored_size, stored_size) && local_crc == crc));
         if (!alike) {
             refuse_entry("differs between its local header and the central directory");
         }

@@ -232,7 +232,8 @@ private:
     static std::string text(const std::vector<int>& list) {
         std::string result;
         for (const int i : list) {
-            result += (result.empty() ? "" : ",") + std::to_string(i);
+            result += result.empty() ? "" : ",";
+            result += std::to_string(i);
         }
         return result.empty() ? "none" : result;
     }

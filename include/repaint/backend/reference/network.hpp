@@ -6,6 +6,10 @@
 #include <cstddef>
 #include <vector>
 
+// First, and kept apart from the next: xtensor-blas 0.21 (Debian 13) reads its kernels before its own configuration, and
+// without HAVE_CBLAS every product runs in a plain loop.
+#include <xtensor-blas/xblas_config.hpp>
+
 #include <xtensor-blas/xblas.hpp>
 
 #include <repaint/backend/reference/xtensor.hpp>
@@ -44,6 +48,11 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
     const auto kernel_columns = static_cast<std::size_t>(kernel.w);
     matrix result({channels * kernel_rows * kernel_columns, (last_row - first_row) * output_columns});
     float* out = result.data();
+    const auto outputs = static_cast<std::ptrdiff_t>(output_columns);
+    // The first output column at or right of an input column.
+    const auto at_least = [&](std::ptrdiff_t column) {
+        return column <= 0 ? 0 : (column + options.stride - 1) / options.stride;
+    };
     for (std::size_t c = 0; c < channels; ++c) {
         const float* plane = x + static_cast<std::ptrdiff_t>(c) * rows * columns;
         for (std::size_t ky = 0; ky < kernel_rows; ++ky) {
@@ -55,12 +64,20 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
                         out = std::fill_n(out, output_columns, 0.0F);
                         continue;
                     }
-                    const float* source = plane + y * columns;
-                    for (std::size_t column = 0; column < output_columns; ++column) {
-                        const auto at = static_cast<std::ptrdiff_t>(column) * options.stride +
-                                        static_cast<std::ptrdiff_t>(kx) - options.padding;
-                        *out++ = at < 0 || at >= columns ? 0.0F : source[at];
+                    // Output columns whose pixel lies inside the image; zeros left and right of them.
+                    const float* source = plane + y * columns + static_cast<std::ptrdiff_t>(kx) - options.padding;
+                    const auto first = std::min(outputs, at_least(options.padding - static_cast<std::ptrdiff_t>(kx)));
+                    const auto last =
+                        std::clamp(at_least(columns + options.padding - static_cast<std::ptrdiff_t>(kx)), first, outputs);
+                    out = std::fill_n(out, first, 0.0F);
+                    if (options.stride == 1) {
+                        out = std::copy(source + first, source + last, out);
+                    } else {
+                        for (auto column = first; column < last; ++column) {
+                            *out++ = source[column * options.stride];
+                        }
                     }
+                    out = std::fill_n(out, outputs - last, 0.0F);
                 }
             }
         }

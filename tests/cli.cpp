@@ -1,0 +1,505 @@
+// The program, from outside: results against the official program, exit codes, messages, stopping and going on.
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <repaint/io/image.hpp>
+#include <repaint/io/npy.hpp>
+#include <repaint/io/safetensors.hpp>
+
+#include "support/compare.hpp"
+#include "support/golden.hpp"
+
+namespace fs = std::filesystem;
+using repaint::host_tensor;
+
+namespace {
+
+/// A folder of its own for every test, removed at the end.
+class workplace {
+public:
+    workplace() {
+        std::string pattern = (fs::temp_directory_path() / "repaint-cli-XXXXXX").string();
+        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+        folder_ = pattern;
+    }
+    ~workplace() {
+        std::error_code ignored;
+        fs::remove_all(folder_, ignored);
+    }
+    workplace(const workplace&) = delete;
+    workplace& operator=(const workplace&) = delete;
+
+    [[nodiscard]] fs::path operator/(const std::string& name) const { return folder_ / name; }
+
+private:
+    fs::path folder_;
+};
+
+struct finished {
+    int status = -1;
+    std::string out;
+    std::string error;
+    long peak_kilobytes = 0;
+};
+
+std::string content(const fs::path& file) {
+    std::ifstream stream(file, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    return text.str();
+}
+
+/// Starts the program with its output in files; the caller waits.
+pid_t start(const workplace& here, const std::vector<std::string>& arguments) {
+    std::vector<std::string> words{REPAINT_PROGRAM};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> pointers;
+    for (auto& word : words) {
+        pointers.push_back(word.data());
+    }
+    pointers.push_back(nullptr);
+    const std::string out = (here / "stdout").string();
+    const std::string error = (here / "stderr").string();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        (void)!std::freopen(out.c_str(), "w", stdout);
+        (void)!std::freopen(error.c_str(), "w", stderr);
+        ::execv(REPAINT_PROGRAM, pointers.data());
+        ::_exit(127);
+    }
+    return child;
+}
+
+finished run(const workplace& here, const std::vector<std::string>& arguments) {
+    const pid_t child = start(here, arguments);
+    int status = 0;
+    rusage used{};
+    REQUIRE(::wait4(child, &status, 0, &used) == child);
+    INFO(content(here / "stderr"));
+    REQUIRE(WIFEXITED(status));
+    return {WEXITSTATUS(status), content(here / "stdout"), content(here / "stderr"), used.ru_maxrss};
+}
+
+/// The command with an option set: its value replaced when the command has it, else added.
+std::vector<std::string> with(std::vector<std::string> command, const std::string& option, const std::string& value) {
+    const auto found = std::find(command.begin(), command.end(), option);
+    if (found == command.end()) {
+        command.insert(command.end(), {option, value});
+    } else {
+        *std::next(found) = value;
+    }
+    return command;
+}
+
+/// One sentence on stderr, in one line.
+void check_refused(const finished& f, int status, const std::string& part) {
+    INFO(f.error);
+    CHECK(f.status == status);
+    CHECK(f.out.empty());
+    CHECK_THAT(f.error, contains(part));
+    if (status == 1) {
+        CHECK(std::count(f.error.begin(), f.error.end(), '\n') == 1);
+    }
+}
+
+std::string data(const std::string& name) { return golden::data(name).string(); }
+
+const std::string demo_model = REPAINT_MODELS "/faces32.safetensors";
+const std::string demo_face = REPAINT_MODELS "/demo/face-1.png";
+
+/// Writes the golden run's image and mask as pictures and its network's settings.
+void prepare_official(const workplace& here) {
+    const auto expected = repaint::read_checkpoint(data("official/unconditional/expected.safetensors"));
+    const auto image = golden::tensor(expected, "image_u8");
+    repaint::picture picture{image.shape().w, image.shape().h, 3, {}};
+    for (int i = 0; i < image.shape().h; ++i) {
+        for (int j = 0; j < image.shape().w; ++j) {
+            for (int c = 0; c < 3; ++c) {
+                picture.pixels.push_back(static_cast<std::uint8_t>(image(0, c, i, j)));
+            }
+        }
+    }
+    repaint::write_picture(here / "in.png", picture);
+    const auto keep = golden::tensor(expected, "keep_mask");
+    repaint::picture mask{keep.shape().c, keep.shape().n, 1, {}};
+    for (const float value : keep.values()) {
+        mask.pixels.push_back(value == 1.0F ? 255 : 0);
+    }
+    repaint::write_picture(here / "keep.png", mask);
+    for (auto& value : mask.pixels) {
+        value = static_cast<std::uint8_t>(255 - value);
+    }
+    repaint::write_picture(here / "paint.png", mask);
+    std::ofstream(here / "F.json") << R"({"image_size": 32, "num_channels": 32, "num_res_blocks": 1,
+        "channel_mult": "1,2", "learn_sigma": true, "class_cond": false, "attention_resolutions": "16", "num_heads": 4,
+        "num_head_channels": 16, "use_scale_shift_norm": true, "resblock_updown": true})";
+    repaint::write_npy(here / "probe.npy", golden::tensor(expected, "probe_x"));
+}
+
+std::vector<std::string> words(const std::string& line) {
+    std::istringstream stream(line);
+    std::vector<std::string> result;
+    for (std::string word; stream >> word;) {
+        result.push_back(word);
+    }
+    return result;
+}
+
+} // namespace
+
+TEST_CASE("the official program's run is reproduced", "[cli][golden]") {
+    const workplace here;
+    prepare_official(here);
+    const auto expected = repaint::read_checkpoint(data("official/unconditional/expected.safetensors"));
+    for (const std::string model : {"unet.pt", "unet.safetensors"}) {
+        const std::vector<std::string> command{
+            "inpaint", data("official/unconditional/" + model), "--config", (here / "F.json").string(), "--image",
+            (here / "in.png").string(), "--keep", (here / "keep.png").string(), "--timesteps", "20", "--jump-length", "5",
+            "--jump-n-sample", "3", "--noise", "torch-cpu", "--seed", "10", "--raw", "--backend", "reference", "-o",
+            (here / "out.npy").string()};
+        const auto f = run(here, command);
+        INFO(f.error);
+        REQUIRE(f.status == 0);
+        CHECK(f.out.empty());
+        CHECK_THAT(f.error, contains("50 evaluations, about"));
+        // The official program itself moves by 3e-6 with another convolution.
+        CHECK(largest_difference(repaint::read_npy(here / "out.npy"), golden::tensor(expected, "sample")) < 2e-5);
+    }
+    const auto predicted = run(here, {"predict", data("official/unconditional/unet.pt"), "--config",
+                                      (here / "F.json").string(), "--input", (here / "probe.npy").string(), "--timestep",
+                                      "321", "-o", (here / "y.npy").string()});
+    REQUIRE(predicted.status == 0);
+    CHECK(largest_difference(repaint::read_npy(here / "y.npy"), golden::tensor(expected, "probe_out")) < 1e-5);
+}
+
+TEST_CASE("official runs with soft masks, batches and nested jumps are reproduced", "[cli][golden]") {
+    for (const std::string name : {"soft_mask", "nested_jumps"}) {
+        CAPTURE(name);
+        const workplace here;
+        auto command = words(content(golden::data("official/" + name + "/cmd.txt")));
+        REQUIRE(command.front() == "repaint");
+        command.erase(command.begin());
+        // The command names its files relative to its folder.
+        for (auto& word : command) {
+            if (word.ends_with(".npy")) {
+                word = (here / "out.npy").string();
+            } else if (word.ends_with(".png") || word.ends_with(".pt") || word.ends_with(".json")) {
+                word = (golden::data("official/" + name) / word).lexically_normal().string();
+            }
+        }
+        const auto f = run(here, command);
+        INFO(f.error);
+        REQUIRE(f.status == 0);
+        CHECK(largest_difference(repaint::read_npy(here / "out.npy"),
+                                 repaint::read_npy(golden::data("official/" + name + "/sample.npy"))) < 5e-5);
+    }
+}
+
+TEST_CASE("known pixels keep the file's bytes, and both mask conventions agree", "[cli]") {
+    const workplace here;
+    const auto face = repaint::read_picture(demo_face);
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    auto mask = repaint::read_picture(here / "keep.png");
+    CHECK(mask.pixels[0] == 255);
+    CHECK(mask.pixels[31] == 0);
+    for (auto& value : mask.pixels) {
+        value = static_cast<std::uint8_t>(255 - value);
+    }
+    repaint::write_picture(here / "paint.png", mask);
+    const std::vector<std::string> common{"inpaint", demo_model, "--image", demo_face, "--timesteps", "6", "--jump-length",
+                                          "2", "--jump-n-sample", "2", "--seed", "3"};
+    const auto fill = [&](std::vector<std::string> more) {
+        auto command = common;
+        command.insert(command.end(), more.begin(), more.end());
+        const auto f = run(here, command);
+        INFO(f.error);
+        REQUIRE(f.status == 0);
+    };
+    fill({"--keep", (here / "keep.png").string(), "-o", (here / "a.png").string()});
+    fill({"--paint", (here / "paint.png").string(), "-o", (here / "b.png").string(), "--quiet"});
+    CHECK(content(here / "stderr").empty());
+    const auto filled = repaint::read_picture(here / "a.png");
+    CHECK(filled.pixels == repaint::read_picture(here / "b.png").pixels);
+    REQUIRE(filled.channels == 3);
+    bool known_kept = true;
+    bool rest_changed = false;
+    for (std::size_t i = 0; i < filled.pixels.size(); ++i) {
+        const bool known = (i / 3) % 32 < 16;
+        known_kept = known_kept && (!known || filled.pixels[i] == face.pixels[i]);
+        rest_changed = rest_changed || (!known && filled.pixels[i] != face.pixels[i]);
+    }
+    CHECK(known_kept);
+    CHECK(rest_changed);
+
+    SECTION("picture p of a run is the picture of seed + p alone, whatever the batch") {
+        fill({"--keep", (here / "keep.png").string(), "--samples", "3", "--batch", "2", "-o", (here / "many").string()});
+        for (const auto& [file, seed] : {std::pair<std::string, std::string>{"many/face-1.png", "3"},
+                                         {"many/face-1-2.png", "4"},
+                                         {"many/face-1-3.png", "5"}}) {
+            CAPTURE(file);
+            REQUIRE(fs::exists(here / file));
+            auto alone = with(common, "--seed", seed);
+            alone.insert(alone.end(), {"--keep", (here / "keep.png").string(), "-o", (here / "one.png").string()});
+            REQUIRE(run(here, alone).status == 0);
+            CHECK(repaint::read_picture(here / file).pixels == repaint::read_picture(here / "one.png").pixels);
+        }
+    }
+    SECTION("several pictures in one array, in the order given") {
+        fill({"--keep", (here / "keep.png").string(), "--samples", "2", "-o", (here / "all.npy").string()});
+        const auto all = repaint::read_npy(here / "all.npy");
+        REQUIRE(all.shape() == repaint::shape4{2, 3, 32, 32});
+        const auto first = repaint::to_picture(all, 0);
+        CHECK(first.pixels == filled.pixels);
+    }
+    SECTION("alpha is kept and grey becomes colour") {
+        repaint::picture rgba{32, 32, 4, {}};
+        repaint::picture grey{32, 32, 1, {}};
+        for (std::size_t i = 0; i < 32 * 32; ++i) {
+            for (std::size_t c = 0; c < 3; ++c) {
+                rgba.pixels.push_back(face.pixels[3 * i + c]);
+            }
+            rgba.pixels.push_back(static_cast<std::uint8_t>(i));
+            grey.pixels.push_back(face.pixels[3 * i]);
+        }
+        repaint::write_picture(here / "rgba.png", rgba);
+        repaint::write_picture(here / "grey.png", grey);
+        fill({"--image", (here / "rgba.png").string(), (here / "grey.png").string(), "--keep",
+              (here / "keep.png").string(), "-o", (here / "out").string()});
+        // --image given twice: the first came with the common options.
+        const auto with_alpha = repaint::read_picture(here / "out/rgba.png");
+        REQUIRE(with_alpha.channels == 4);
+        CHECK(with_alpha.pixels[4 * 77 + 3] == 77);
+        const auto coloured = repaint::read_picture(here / "out/grey.png");
+        REQUIRE(coloured.channels == 3);
+        CHECK(coloured.pixels[0] == grey.pixels[0]);
+        CHECK(coloured.pixels[2] == grey.pixels[0]);
+    }
+}
+
+TEST_CASE("an interrupted run goes on where it was", "[cli]") {
+    const workplace here;
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    for (const std::string noise : {"philox", "torch-cpu"}) {
+        for (const std::string out : {"out.npy", "out"}) {
+            CAPTURE(noise, out);
+            const std::vector<std::string> command{
+                "inpaint", demo_model, "--image", demo_face, "--keep", (here / "keep.png").string(), "--timesteps", "60",
+                "--jump-length", "10", "--jump-n-sample", "2", "--noise", noise, "--samples", "2", "-o",
+                (here / out).string()};
+            const pid_t child = start(here, command);
+            for (int i = 0; i < 600 && content(here / "stderr").empty(); ++i) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(100)); // until it says what it has loaded
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(500));
+            ::kill(child, SIGINT);
+            int status = 0;
+            REQUIRE(::waitpid(child, &status, 0) == child);
+            INFO(content(here / "stderr"));
+            REQUIRE(WIFEXITED(status));
+            if (WEXITSTATUS(status) == 0) {
+                continue; // a very fast machine was done already
+            }
+            CHECK(WEXITSTATUS(status) == 130);
+            const fs::path state = here / (out + ".resume");
+            CHECK_THAT(content(here / "stderr"), contains("--resume " + state.string()));
+            REQUIRE(fs::exists(state));
+            CHECK_FALSE(fs::exists(here / "out.npy"));
+
+            const auto resumed = with(command, "--resume", state.string());
+            check_refused(run(here, with(resumed, "--timesteps", "50")), 1, "timesteps 60");
+            const auto f = run(here, resumed);
+            INFO(f.error);
+            REQUIRE(f.status == 0);
+            CHECK_FALSE(fs::exists(state));
+            const std::string whole = "whole" + std::string(out == "out" ? "" : ".npy");
+            auto uninterrupted = command;
+            uninterrupted.back() = (here / whole).string();
+            REQUIRE(run(here, uninterrupted).status == 0);
+            if (out == "out") {
+                for (const std::string file : {"face-1.png", "face-1-2.png"}) {
+                    CHECK(content(here / ("out/" + file)) == content(here / ("whole/" + file)));
+                }
+            } else {
+                CHECK(content(here / "out.npy") == content(here / "whole.npy"));
+                fs::remove(here / "out.npy");
+            }
+        }
+    }
+}
+
+TEST_CASE("schedule counts what a run will cost", "[cli]") {
+    const workplace here;
+    const auto f = run(here, {"schedule", "--timesteps", "250", "--jump-length", "10", "--jump-n-sample", "10",
+                              "--seconds-per-evaluation", "0.5"});
+    REQUIRE(f.status == 0);
+    CHECK_THAT(f.out, contains("2410 evaluations, 4570 transitions"));
+    CHECK_THAT(f.out, contains("about 20 min 5 s"));
+    CHECK(f.error.empty());
+    const auto listed = run(here, {"schedule", "--timesteps", "5", "--jump-length", "2", "--jump-n-sample", "2", "--list"});
+    CHECK_THAT(listed.out, contains("9 evaluations, 13 transitions"));
+    CHECK_THAT(listed.out, contains("\n4 3\n3 2\n2 3\n3 4\n4 3\n3 2\n2 1\n1 0\n0 1\n1 2\n2 1\n1 0\n0 -1\n"));
+}
+
+TEST_CASE("info names what was found, without reading the weights", "[cli]") {
+    const workplace here;
+    const auto f = run(here, {"info", demo_model});
+    REQUIRE(f.status == 0);
+    CHECK_THAT(f.out, contains("3,162,822"));
+    CHECK_THAT(f.out, contains("guided-diffusion U-Net"));
+
+    // A checkpoint of the published 256x256 network's size; all its bytes are a hole in the file.
+    std::ifstream lines(golden::data("state_dicts/256_unconditional.txt"));
+    std::string header = "{";
+    std::uint64_t offset = 0;
+    std::string line;
+    while (std::getline(lines, line)) {
+        const std::size_t bracket = line.find(" [");
+        std::uint64_t count = 1;
+        std::istringstream extents(line.substr(bracket + 2));
+        for (std::uint64_t extent = 0; extents >> extent;) {
+            count *= extent;
+            extents.ignore();
+        }
+        header += (offset == 0 ? "\"" : ",\"") + line.substr(0, bracket) + R"(":{"dtype":"F32","shape":)" +
+                  line.substr(bracket + 1) + R"(,"data_offsets":[)" + std::to_string(offset) + "," +
+                  std::to_string(offset + 4 * count) + "]}";
+        offset += 4 * count;
+    }
+    header += "}";
+    const fs::path file = here / "celeba256.safetensors";
+    std::ofstream stream(file, std::ios::binary);
+    const std::uint64_t length = header.size();
+    stream.write(reinterpret_cast<const char*>(&length), 8);
+    stream << header;
+    stream.close();
+    fs::resize_file(file, 8 + length + offset);
+    const auto big = run(here, {"info", file.string()});
+    INFO(big.error);
+    REQUIRE(big.status == 0);
+    CHECK_THAT(big.out, contains("566\n"));
+    CHECK_THAT(big.out, contains("552,814,086\n"));
+    CHECK_THAT(big.out, contains("of 64 channels"));
+}
+
+TEST_CASE("bench prints one line of JSON", "[cli]") {
+    const workplace here;
+    const auto f = run(here, {"bench", demo_model, "--batch", "2", "--runs", "3", "--threads", "1"});
+    REQUIRE(f.status == 0);
+    const auto parsed = repaint::parse_json(f.out, "bench");
+    CHECK(parsed.integer("batch") == 2);
+    CHECK(parsed.integer("runs") == 3);
+    CHECK(parsed.number("min_ms") > 0.0);
+    CHECK(parsed.number("min_ms") <= parsed.number("median_ms"));
+    CHECK(parsed.number("median_ms") <= parsed.number("max_ms"));
+}
+
+TEST_CASE("wrong usage exits with 2", "[cli]") {
+    const workplace here;
+    CHECK(run(here, {}).status == 2);
+    CHECK(run(here, {"paint"}).status == 2);
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "-o", "x.png"}).status == 2); // neither mask
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "--paint", "p", "-o", "x.png"}).status == 2);
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--noise", "white"}).status == 2);
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--samples", "0"}).status == 2);
+    CHECK(run(here, {"schedule", "--jump-length", "ten"}).status == 2);
+    CHECK(run(here, {"--help"}).status == 0);
+    CHECK(run(here, {"inpaint", "--help"}).status == 0);
+    CHECK(run(here, {"--version"}).status == 0);
+}
+
+TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
+    const workplace here;
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    REQUIRE(run(here, {"mask", "half", "--size", "16x32", "-o", (here / "narrow.png").string()}).status == 0);
+    const std::string keep = (here / "keep.png").string();
+    const std::string out = (here / "out.png").string();
+    const auto inpaint = [&](const std::string& model, const std::string& image, const std::string& mask,
+                             const std::vector<std::string>& more = {}) {
+        std::vector<std::string> command{"inpaint", model, "--image", image, "--keep", mask, "-o", out, "--timesteps", "4",
+                                         "--jump-n-sample", "1"};
+        for (std::size_t i = 0; i < more.size(); i += 2) {
+            command = with(std::move(command), more[i], more[i + 1]);
+        }
+        const auto f = run(here, command);
+        CHECK_FALSE(fs::exists(out)); // nothing half done is left
+        return f;
+    };
+    check_refused(inpaint((here / "none.pt").string(), demo_face, keep), 1, "none.pt");
+    check_refused(inpaint(demo_model, (here / "none.png").string(), keep), 1, "none.png");
+    check_refused(inpaint(demo_model, demo_face, (here / "none.png").string()), 1, "none.png");
+    check_refused(inpaint(demo_model, demo_model, keep), 1, "faces32.safetensors");
+    check_refused(inpaint(demo_face, demo_face, keep), 1, "face-1.png");
+    check_refused(inpaint(demo_model, demo_face, (here / "narrow.png").string()), 1, "the mask is 16x32, the picture is 32x32");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--timesteps", "2000"}), 1, "2000");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--jump-n-sample", "3"}), 1, "jump_length");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--label", "1"}), 1, "not class-conditional");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--backend", "tpu"}), 1, "has: reference");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--config", demo_face}), 1, "face-1.png");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--resume", demo_model}), 1, "not the state of a stopped run");
+    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o",
+                             (here / "missing/out.png").string()}), 1, "there is no folder");
+    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o",
+                             (here / "out.gif").string()}), 1, ".png, .jpg or .npy");
+    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "--samples", "2", "-o", out}), 1,
+                  "2 pictures");
+    check_refused(run(here, {"mask", "round", "--size", "8x8", "-o", out}), 1, "super-resolve");
+    check_refused(run(here, {"mask", "half", "--size", "8", "-o", out}), 1, "WIDTHxHEIGHT");
+    check_refused(run(here, {"mask", "half", "--size", "99999x99999", "-o", out}), 1, "65535");
+
+    repaint::write_picture(here / "odd.png", repaint::picture{33, 31, 1, std::vector<std::uint8_t>(33 * 31)});
+    check_refused(inpaint(demo_model, (here / "odd.png").string(), (here / "odd.png").string()), 1, "multiples of 4, got 33x31");
+    if (fs::exists("/dev/full")) {
+        check_refused(run(here, {"mask", "half", "--size", "64x64", "-o", "/dev/full"}), 1, "/dev/full");
+    }
+}
+
+TEST_CASE("damaged and hostile checkpoints are refused quickly", "[cli]") {
+    const workplace here;
+    const std::string good = content(data("official/unconditional/unet.pt"));
+    const auto refused = [&](const std::string& bytes, const std::string& name) {
+        CAPTURE(name);
+        std::ofstream(here / name, std::ios::binary) << bytes;
+        const auto begin = std::chrono::steady_clock::now();
+        const auto f = run(here, {"info", (here / name).string()});
+        check_refused(f, 1, name);
+        CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2 * REPAINT_SLOWNESS));
+        CHECK(f.peak_kilobytes < 200'000 * REPAINT_SLOWNESS);
+    };
+    refused(good.substr(0, good.size() / 2), "half.pt");
+    refused(good.substr(0, good.size() - 1), "cut.pt");
+    refused("", "empty.pt");
+    refused("PK\x03\x04", "stump.pt");
+    refused(std::string("\x80\x02" "cposix\nsystem\nX\x02\x00\x00\x00idR.", 27), "system.pt");
+    refused("\x80\x02" + std::string(50'000'000, '('), "nested.pt");
+    refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{", 9), "length.safetensors");
+    std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[9223372036854775808,9223372036854775812]}})";
+    std::uint64_t length = header.size();
+    refused(std::string(reinterpret_cast<const char*>(&length), 8) + header, "offset.safetensors");
+    header = R"({"a":)" + std::string(90'000'000, '[');
+    length = header.size();
+    refused(std::string(reinterpret_cast<const char*>(&length), 8) + header, "deep.safetensors");
+    // Every 997th byte of the first part (names, pickle) flipped: refused or read, never a crash.
+    const std::string whole = content(data("official/unconditional/unet.safetensors"));
+    for (std::size_t at = 0; at < 9000; at += 997) {
+        auto flipped = whole;
+        flipped[at] = static_cast<char>(flipped[at] ^ 0x20);
+        std::ofstream(here / "flip.safetensors", std::ios::binary) << flipped;
+        const auto f = run(here, {"info", (here / "flip.safetensors").string()});
+        CAPTURE(at, f.error);
+        CHECK((f.status == 0 || f.status == 1));
+    }
+}
