@@ -25,6 +25,7 @@
 
 namespace fs = std::filesystem;
 using repaint::host_tensor;
+using namespace std::string_literals; // strings with a zero byte inside
 
 namespace {
 
@@ -483,9 +484,9 @@ TEST_CASE("damaged and hostile checkpoints are refused quickly", "[cli]") {
     refused(good.substr(0, good.size() - 1), "cut.pt");
     refused("", "empty.pt");
     refused("PK\x03\x04", "stump.pt");
-    refused(std::string("\x80\x02" "cposix\nsystem\nX\x02\x00\x00\x00idR.", 27), "system.pt");
+    refused("\x80\x02" "cposix\nsystem\n(X\x02\x00\x00\x00idtR."s, "system.pt");
     refused("\x80\x02" + std::string(50'000'000, '('), "nested.pt");
-    refused(std::string("\xff\xff\xff\xff\xff\xff\xff\x7f{", 9), "length.safetensors");
+    refused("\xff\xff\xff\xff\xff\xff\xff\x7f{", "length.safetensors");
     std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[9223372036854775808,9223372036854775812]}})";
     std::uint64_t length = header.size();
     refused(std::string(reinterpret_cast<const char*>(&length), 8) + header, "offset.safetensors");
