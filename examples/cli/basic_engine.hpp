@@ -23,16 +23,28 @@ inline std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::s
     return words;
 }
 
-inline void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws) { draws = words.at(0); }
+/// Throws format_error unless a stored state has the words it needs.
+inline void expect_words(const std::vector<std::uint64_t>& words, std::size_t count) {
+    if (words.size() != count) {
+        throw repaint::format_error("the saved state of the noise has " + std::to_string(words.size()) +
+                                    " words, expected " + std::to_string(count));
+    }
+}
+
+inline void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws) {
+    expect_words(words, 1);
+    draws = words[0];
+}
 
 inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cpu_generator::state& s) {
     const std::size_t count = s.words.size();
+    expect_words(words, count + 3);
     for (std::size_t i = 0; i < count; ++i) {
-        s.words[i] = static_cast<std::uint32_t>(words.at(i));
+        s.words[i] = static_cast<std::uint32_t>(words[i]);
     }
-    s.position = static_cast<int>(words.at(count));
-    s.has_cached = words.at(count + 1) != 0;
-    s.cached = std::bit_cast<double>(words.at(count + 2));
+    s.position = static_cast<int>(words[count] & 0xFFFF);
+    s.has_cached = words[count + 1] != 0;
+    s.cached = std::bit_cast<double>(words[count + 2]);
 }
 
 /// The engine of any backend.

@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <cstdio>
 #include <string>
 
@@ -11,6 +12,12 @@ namespace cli {
 namespace {
 
 void line(const char* name, const std::string& value) { std::printf("%-22s %s\n", name, value.c_str()); }
+
+/// "1119.83 G"
+std::string billions(std::uint64_t count) {
+    const std::uint64_t hundredths = (count + 5'000'000) / 10'000'000;
+    return std::to_string(hundredths / 100) + (hundredths % 100 < 10 ? ".0" : ".") + std::to_string(hundredths % 100) + " G";
+}
 
 std::string yes(bool b) { return b ? "true" : "false"; }
 
@@ -84,8 +91,7 @@ void print_info(const info_command& command) {
         line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");
         line(("at " + std::to_string(size.w) + "x" + std::to_string(size.h)).c_str(),
              bytes_text(static_cast<double>(dry.peak_bytes())) + " of activations at the peak, " +
-                 std::to_string(static_cast<double>((dry.multiply_adds() - before) / 10'000'000) / 100.0) .substr(0, 8) +
-                 " G multiply-adds per evaluation");
+                 billions(dry.multiply_adds() - before) + " multiply-adds per evaluation");
     }
     for (const auto& remark : about.remarks) {
         line("note", remark);

@@ -306,6 +306,14 @@ int inpaint(const inpaint_command& command) {
     std::optional<run_state> resumed;
     if (command.resume) {
         resumed = load_run_state(*command.resume, settings);
+        const std::size_t first = resumed->first_picture;
+        const bool starts_batch = std::any_of(batches.begin(), batches.end(),
+                                              [first](const batch_range& b) { return b.first == first; });
+        if (!starts_batch || resumed->finished.size() != (out.is_array() ? first : 0)) {
+            throw repaint::format_error(command.resume->string() + ": stopped at picture " + std::to_string(first) + " with " +
+                                        counted(resumed->finished.size(), "finished picture") +
+                                        ", which does not fit this run");
+        }
         out.finished() = resumed->finished;
     }
 

@@ -182,21 +182,13 @@ public:
                 for (const json_value& item : v.as_array()) {
                     result.push_back(item.as_number());
                 }
-                return result;
+            } else if (v.is_number()) {
+                result.push_back(v.as_number());
+            } else {
+                result = numbers_of(v.as_string());
             }
-            if (v.is_number()) {
-                return std::vector<double>{v.as_number()};
-            }
-            const std::string& text = v.as_string();
-            for (std::size_t at = 0; at < text.size();) {
-                const std::size_t comma = std::min(text.find(',', at), text.size());
-                const std::string part = text.substr(at, comma - at);
-                std::size_t used = 0;
-                result.push_back(std::stod(part, &used));
-                if (part.find_first_not_of(' ', used) != std::string::npos) {
-                    throw format_error("trailing characters");
-                }
-                at = comma + 1;
+            if (!std::all_of(result.begin(), result.end(), [](double number) { return std::isfinite(number); })) {
+                throw format_error("not finite");
             }
             return result;
         });
@@ -227,6 +219,21 @@ public:
     }
 
 private:
+    static std::vector<double> numbers_of(const std::string& list) {
+        std::vector<double> result;
+        for (std::size_t at = 0; at < list.size();) {
+            const std::size_t comma = std::min(list.find(',', at), list.size());
+            const std::string part = list.substr(at, comma - at);
+            std::size_t used = 0;
+            result.push_back(std::stod(part, &used));
+            if (part.find_first_not_of(' ', used) != std::string::npos) {
+                throw format_error("trailing characters");
+            }
+            at = comma + 1;
+        }
+        return result;
+    }
+
     static std::string text(bool b) { return b ? "true" : "false"; }
     static std::string text(int i) { return std::to_string(i); }
     static std::string text(const std::vector<int>& list) {
@@ -320,8 +327,8 @@ inline void check_architecture(official_settings& settings, const unet_config& c
         }
     }
     const auto image_size = settings.integer("image_size");
-    if (image_size && *image_size < 1) {
-        settings.refuse("image_size", std::to_string(*image_size), "positive numbers");
+    if (image_size && (*image_size < 1 || *image_size > 65535)) {
+        settings.refuse("image_size", std::to_string(*image_size), "1 to 65535");
     }
     const auto resolutions = settings.numbers("attention_resolutions");
     if (resolutions && image_size) {
