@@ -332,11 +332,11 @@ int inpaint(const inpaint_command& command) {
             unknown += sum / static_cast<double>(mask_of(i).size());
         }
         std::fprintf(stderr,
-                     "%s: %s, %s parameters, on %s; %s of %dx%d, %.1f %% to fill; %s evaluations, about %s\n",
+                     "%s: %s, %s parameters, on %s; %s of %dx%d, %.1f %% to fill; %zu evaluations, about %s\n",
                      command.model.weights.filename().c_str(), model->description().family.c_str(),
                      thousands(model->description().parameters).c_str(), std::string(model->name()).c_str(),
                      counted(pictures, "picture").c_str(), images[0].width(), images[0].height(),
-                     100.0 * unknown / static_cast<double>(images.size()), thousands(evaluations).c_str(),
+                     100.0 * unknown / static_cast<double>(images.size()), evaluations,
                      duration_text(seconds * static_cast<double>(evaluations)).c_str());
         for (const auto& remark : model->description().remarks) {
             if (!remark.starts_with("settings from")) {

@@ -37,7 +37,8 @@ struct opened_model {
 
 /// Opens a model: reads the headers, infers the architecture and checks every tensor's name and shape. The weights
 /// themselves stay mapped, unread. Throws format_error with the file, the place and what is accepted.
-[[nodiscard]] inline opened_model open_model(const model_files& files) {
+/// (A template only so that a program that never opens a model does not compile a network for dry_backend.)
+template <network_backend Dry = dry_backend> [[nodiscard]] opened_model open_model(const model_files& files) {
     checkpoint file = read_checkpoint(files.weights);
     auto config = files.config;
     if (!config) {
@@ -65,9 +66,9 @@ struct opened_model {
     }
 
     // Building on dry_backend asks for every tensor by name and shape without reading one.
-    dry_backend dry;
+    Dry dry;
     weight_map names(file, weight_map::check_only);
-    const unet<dry_backend> shape_of_it(dry, read.network, names);
+    const unet<Dry> shape_of_it(dry, read.network, names);
     names.finish();
     return {std::move(file), std::move(read.network), std::move(read.diffusion), std::move(about)};
 }
