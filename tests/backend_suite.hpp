@@ -52,20 +52,20 @@ TEMPLATE_LIST_TEST_CASE("conv2d", "[backend]", backends_under_test) {
         int kernel;
         repaint::conv2d_options options;
     };
-    const auto c = GENERATE(values<conv_case>({
-        {{1, 1, 1, 1}, 1, 1, {}},                                     // one number
-        {{1, 3, 8, 8}, 32, 3, {.padding = 1}},                        // the first convolution
-        {{1, 32, 8, 8}, 6, 3, {.padding = 1}},                        // the last one
-        {{2, 5, 7, 5}, 4, 3, {.padding = 1}},                         // odd sizes, odd channels
-        {{2, 32, 9, 7}, 48, 3, {.stride = 2, .padding = 1}},          // stride 2 on odd rows
-        {{1, 32, 8, 8}, 32, 3, {.stride = 2, .padding = 1}},          // and on even ones
-        {{1, 16, 1, 1}, 16, 3, {.padding = 1}},                       // one pixel under a 3x3 kernel
-        {{2, 64, 3, 2}, 96, 3, {.padding = 1}},                       // smaller than a tile
-        {{1, 64, 17, 33}, 64, 3, {.padding = 1}},                     // one more than a tile
-        {{3, 33, 4, 4}, 17, 1, {}},                                   // pointwise, channels not a multiple of 8
-        {{2, 128, 1, 1}, 256, 1, {.then = activation::silu}},         // a linear layer
-        {{1, 40, 6, 6}, 24, 3, {.padding = 1, .then = activation::silu}},
-        {{1, 24, 5, 5}, 8, 3, {}}}));                                 // no padding
+    const auto c =
+        GENERATE(values<conv_case>({{{1, 1, 1, 1}, 1, 1, {}},                            // one number
+                                    {{1, 3, 8, 8}, 32, 3, {.padding = 1}},               // the first convolution
+                                    {{1, 32, 8, 8}, 6, 3, {.padding = 1}},               // the last one
+                                    {{2, 5, 7, 5}, 4, 3, {.padding = 1}},                // odd sizes, odd channels
+                                    {{2, 32, 9, 7}, 48, 3, {.stride = 2, .padding = 1}}, // stride 2 on odd rows
+                                    {{1, 32, 8, 8}, 32, 3, {.stride = 2, .padding = 1}}, // and on even ones
+                                    {{1, 16, 1, 1}, 16, 3, {.padding = 1}},              // one pixel under a 3x3 kernel
+                                    {{2, 64, 3, 2}, 96, 3, {.padding = 1}},              // smaller than a tile
+                                    {{1, 64, 17, 33}, 64, 3, {.padding = 1}},            // one more than a tile
+                                    {{3, 33, 4, 4}, 17, 1, {}}, // pointwise, channels not a multiple of 8
+                                    {{2, 128, 1, 1}, 256, 1, {.then = activation::silu}}, // a linear layer
+                                    {{1, 40, 6, 6}, 24, 3, {.padding = 1, .then = activation::silu}},
+                                    {{1, 24, 5, 5}, 8, 3, {}}})); // no padding
     TestType b;
     const auto x = random_tensor(c.x, 1);
     const auto w = suite::conv_weights({c.out, c.x.c, c.kernel, c.kernel}, 2);
@@ -99,10 +99,10 @@ TEMPLATE_LIST_TEST_CASE("group_norm", "[backend]", backends_under_test) {
         int groups;
         activation then;
     };
-    const auto c = GENERATE(values<norm_case>({{{1, 32, 8, 8}, 32, activation::silu},  // one channel per group
-                                               {{2, 96, 5, 7}, 32, activation::none},  // odd sizes
-                                               {{2, 64, 1, 1}, 32, activation::silu},  // two numbers per group
-                                               {{1, 8, 3, 3}, 1, activation::none},    // one group
+    const auto c = GENERATE(values<norm_case>({{{1, 32, 8, 8}, 32, activation::silu}, // one channel per group
+                                               {{2, 96, 5, 7}, 32, activation::none}, // odd sizes
+                                               {{2, 64, 1, 1}, 32, activation::silu}, // two numbers per group
+                                               {{1, 8, 3, 3}, 1, activation::none},   // one group
                                                {{3, 128, 16, 16}, 32, activation::silu}}));
     TestType b;
     const auto x = random_tensor(c.x, 1);
@@ -154,10 +154,10 @@ TEMPLATE_LIST_TEST_CASE("attention", "[backend]", backends_under_test) {
         shape4 qkv;
         int heads;
     };
-    const auto c = GENERATE(values<attention_case>({{{1, 3, 1, 1}, 1},      // one token of one channel
-                                                    {{2, 96, 1, 1}, 4},     // one token: the value itself
-                                                    {{2, 3 * 48, 4, 4}, 3}, // three heads
-                                                    {{1, 3 * 64, 5, 7}, 1}, // not square, odd
+    const auto c = GENERATE(values<attention_case>({{{1, 3, 1, 1}, 1},        // one token of one channel
+                                                    {{2, 96, 1, 1}, 4},       // one token: the value itself
+                                                    {{2, 3 * 48, 4, 4}, 3},   // three heads
+                                                    {{1, 3 * 64, 5, 7}, 1},   // not square, odd
                                                     {{1, 3 * 32, 17, 16}, 4}, // one strip of queries and a bit
                                                     {{3, 3 * 64, 8, 8}, 2}}));
     TestType b;
@@ -195,7 +195,8 @@ TEMPLATE_LIST_TEST_CASE("resize", "[backend]", backends_under_test) {
             for (int i = 0; i < 2; ++i) {
                 for (int j = 0; j < 3; ++j) {
                     const float mean = (x(n, c, 2 * i, 2 * j) + x(n, c, 2 * i, 2 * j + 1) + x(n, c, 2 * i + 1, 2 * j) +
-                                        x(n, c, 2 * i + 1, 2 * j + 1)) * 0.25F;
+                                        x(n, c, 2 * i + 1, 2 * j + 1)) *
+                                       0.25F;
                     exact = exact && std::fabs(down(n, c, i, j) - mean) <= tolerances<TestType>::resize;
                 }
             }
@@ -247,8 +248,8 @@ TEMPLATE_LIST_TEST_CASE("normal is addressed by seed, draw and element", "[backe
     const std::array<std::uint64_t, 3> seeds{7, 8, 1ULL << 40U};
     const auto y = b.download(repaint::ops::normal(b, std::span<const std::uint64_t>(seeds), 11, s));
     for (int n = 0; n < 3; ++n) {
-        const auto alone =
-            b.download(repaint::ops::normal(b, std::span(seeds).subspan(static_cast<std::size_t>(n), 1), 11, {1, 3, 5, 7}));
+        const auto alone = b.download(
+            repaint::ops::normal(b, std::span(seeds).subspan(static_cast<std::size_t>(n), 1), 11, {1, 3, 5, 7}));
         CHECK(std::equal(alone.values().begin(), alone.values().end(), y.image(n).begin()));
         host_tensor expected({1, 3, 5, 7});
         repaint::philox_normal(seeds[static_cast<std::size_t>(n)], 11, expected.values());
@@ -278,8 +279,8 @@ TEMPLATE_LIST_TEST_CASE("reverse_step, for every meaning of the network's output
                 for (int j = 0; j < s.w; ++j) {
                     clean(n, c, i, j) = repaint::predicted_x0(p, x(n, c, i, j), out(n, c, i, j));
                     const float v = is_learned(variance) ? out(n, 3 + c, i, j) : 0.0F;
-                    expected(n, c, i, j) = repaint::reverse_step(p, x(n, c, i, j), out(n, c, i, j), clean(n, c, i, j), v,
-                                                                 z(n, c, i, j));
+                    expected(n, c, i, j) =
+                        repaint::reverse_step(p, x(n, c, i, j), out(n, c, i, j), clean(n, c, i, j), v, z(n, c, i, j));
                 }
             }
         }
@@ -345,11 +346,13 @@ TEMPLATE_LIST_TEST_CASE("ops refuses shapes that do not fit, with the numbers", 
     const auto weights = [&](shape4 s) {
         return b.pack_conv2d(oracle::weights(host_tensor(s)), oracle::weights(host_tensor({s.n, 1, 1, 1})));
     };
-    const auto norm = b.pack_norm(oracle::weights(host_tensor({32, 1, 1, 1})), oracle::weights(host_tensor({32, 1, 1, 1})));
+    const auto norm =
+        b.pack_norm(oracle::weights(host_tensor({32, 1, 1, 1})), oracle::weights(host_tensor({32, 1, 1, 1})));
     const auto x = b.upload(host_tensor({2, 32, 5, 5}));
     const auto small = b.upload(host_tensor({2, 32, 2, 2}));
     const auto w = weights({8, 32, 3, 3});
-    REQUIRE_THROWS_WITH(ops::conv2d(b, x, weights({8, 4, 3, 3})), contains("has 32 channels, the weights (8, 4, 3, 3) expect 4"));
+    REQUIRE_THROWS_WITH(ops::conv2d(b, x, weights({8, 4, 3, 3})),
+                        contains("has 32 channels, the weights (8, 4, 3, 3) expect 4"));
     REQUIRE_THROWS_AS(ops::conv2d(b, small, w), shape_error);
     REQUIRE_THROWS_AS(ops::conv2d(b, x, w, {.stride = 0}), shape_error);
     REQUIRE_THROWS_WITH(ops::conv2d(b, x, w, {}, &small), contains("the residual (2, 32, 2, 2)"));
@@ -357,7 +360,8 @@ TEMPLATE_LIST_TEST_CASE("ops refuses shapes that do not fit, with the numbers", 
     REQUIRE_THROWS_AS(ops::group_norm(b, x, norm, {}, &small), shape_error);
     REQUIRE_THROWS_AS(ops::attention(b, x, 4), shape_error);
     REQUIRE_THROWS_WITH(ops::resize(b, x, repaint::resampling::average_down), contains("cannot be halved"));
-    REQUIRE_THROWS_AS(ops::concat(b, b.upload(host_tensor({1, 32, 5, 5})), b.upload(host_tensor({2, 32, 5, 5}))), shape_error);
+    REQUIRE_THROWS_AS(ops::concat(b, b.upload(host_tensor({1, 32, 5, 5})), b.upload(host_tensor({2, 32, 5, 5}))),
+                      shape_error);
     auto image = b.upload(host_tensor({2, 3, 4, 4}));
     const auto z = b.upload(host_tensor({2, 3, 4, 4}));
     const auto wrong = b.upload(host_tensor({2, 3, 4, 5}));

@@ -167,11 +167,29 @@ TEST_CASE("the official program's run is reproduced", "[cli][golden]") {
     prepare_official(here);
     const auto expected = repaint::read_checkpoint(data("official/unconditional/expected.safetensors"));
     for (const std::string model : {"unet.pt", "unet.safetensors"}) {
-        const std::vector<std::string> command{
-            "inpaint", data("official/unconditional/" + model), "--config", (here / "F.json").string(), "--image",
-            (here / "in.png").string(), "--keep", (here / "keep.png").string(), "--timesteps", "20", "--jump-length", "5",
-            "--jump-n-sample", "3", "--noise", "torch-cpu", "--seed", "10", "--raw", "--backend", "reference", "-o",
-            (here / "out.npy").string()};
+        const std::vector<std::string> command{"inpaint",
+                                               data("official/unconditional/" + model),
+                                               "--config",
+                                               (here / "F.json").string(),
+                                               "--image",
+                                               (here / "in.png").string(),
+                                               "--keep",
+                                               (here / "keep.png").string(),
+                                               "--timesteps",
+                                               "20",
+                                               "--jump-length",
+                                               "5",
+                                               "--jump-n-sample",
+                                               "3",
+                                               "--noise",
+                                               "torch-cpu",
+                                               "--seed",
+                                               "10",
+                                               "--raw",
+                                               "--backend",
+                                               "reference",
+                                               "-o",
+                                               (here / "out.npy").string()};
         const auto f = run(here, command);
         INFO(f.error);
         REQUIRE(f.status == 0);
@@ -180,9 +198,9 @@ TEST_CASE("the official program's run is reproduced", "[cli][golden]") {
         // The official program itself moves by 3e-6 with another convolution.
         CHECK(largest_difference(repaint::read_npy(here / "out.npy"), golden::tensor(expected, "sample")) < 2e-5);
     }
-    const auto predicted = run(here, {"predict", data("official/unconditional/unet.pt"), "--config",
-                                      (here / "F.json").string(), "--input", (here / "probe.npy").string(), "--timestep",
-                                      "321", "-o", (here / "y.npy").string()});
+    const auto predicted =
+        run(here, {"predict", data("official/unconditional/unet.pt"), "--config", (here / "F.json").string(), "--input",
+                   (here / "probe.npy").string(), "--timestep", "321", "-o", (here / "y.npy").string()});
     REQUIRE(predicted.status == 0);
     CHECK(largest_difference(repaint::read_npy(here / "y.npy"), golden::tensor(expected, "probe_out")) < 1e-5);
 }
@@ -221,8 +239,9 @@ TEST_CASE("known pixels keep the file's bytes, and both mask conventions agree",
         value = static_cast<std::uint8_t>(255 - value);
     }
     repaint::write_picture(here / "paint.png", mask);
-    const std::vector<std::string> common{"inpaint", demo_model, "--image", demo_face, "--timesteps", "6", "--jump-length",
-                                          "2", "--jump-n-sample", "2", "--seed", "3"};
+    const std::vector<std::string> common{"inpaint",         demo_model, "--image",       demo_face,
+                                          "--timesteps",     "6",        "--jump-length", "2",
+                                          "--jump-n-sample", "2",        "--seed",        "3"};
     const auto fill = [&](std::vector<std::string> more) {
         auto command = common;
         command.insert(command.end(), more.begin(), more.end());
@@ -247,7 +266,8 @@ TEST_CASE("known pixels keep the file's bytes, and both mask conventions agree",
     CHECK(rest_changed);
 
     SECTION("picture p of a run is the picture of seed + p alone, whatever the batch") {
-        fill({"--keep", (here / "keep.png").string(), "--samples", "3", "--batch", "2", "-o", (here / "many").string()});
+        fill(
+            {"--keep", (here / "keep.png").string(), "--samples", "3", "--batch", "2", "-o", (here / "many").string()});
         for (const auto& [file, seed] : {std::pair<std::string, std::string>{"many/face-1.png", "3"},
                                          {"many/face-1-2.png", "4"},
                                          {"many/face-1-3.png", "5"}}) {
@@ -297,10 +317,24 @@ TEST_CASE("an interrupted run goes on where it was", "[cli]") {
     for (const std::string noise : {"philox", "torch-cpu"}) {
         for (const std::string out : {"out.npy", "out"}) {
             CAPTURE(noise, out);
-            const std::vector<std::string> command{
-                "inpaint", demo_model, "--image", demo_face, "--keep", (here / "keep.png").string(), "--timesteps", "60",
-                "--jump-length", "10", "--jump-n-sample", "2", "--noise", noise, "--samples", "2", "-o",
-                (here / out).string()};
+            const std::vector<std::string> command{"inpaint",
+                                                   demo_model,
+                                                   "--image",
+                                                   demo_face,
+                                                   "--keep",
+                                                   (here / "keep.png").string(),
+                                                   "--timesteps",
+                                                   "60",
+                                                   "--jump-length",
+                                                   "10",
+                                                   "--jump-n-sample",
+                                                   "2",
+                                                   "--noise",
+                                                   noise,
+                                                   "--samples",
+                                                   "2",
+                                                   "-o",
+                                                   (here / out).string()};
             const pid_t child = start(here, command);
             for (int i = 0; i < 600 && content(here / "stderr").empty(); ++i) {
                 std::this_thread::sleep_for(std::chrono::milliseconds(100)); // until it says what it has loaded
@@ -350,7 +384,8 @@ TEST_CASE("schedule counts what a run will cost", "[cli]") {
     CHECK_THAT(f.out, contains("2410 evaluations, 4570 transitions"));
     CHECK_THAT(f.out, contains("about 20 min 5 s"));
     CHECK(f.error.empty());
-    const auto listed = run(here, {"schedule", "--timesteps", "5", "--jump-length", "2", "--jump-n-sample", "2", "--list"});
+    const auto listed =
+        run(here, {"schedule", "--timesteps", "5", "--jump-length", "2", "--jump-n-sample", "2", "--list"});
     CHECK_THAT(listed.out, contains("9 evaluations, 13 transitions"));
     CHECK_THAT(listed.out, contains("\n4 3\n3 2\n2 3\n3 4\n4 3\n3 2\n2 1\n1 0\n0 1\n1 2\n2 1\n1 0\n0 -1\n"));
 }
@@ -413,9 +448,13 @@ TEST_CASE("wrong usage exits with 2", "[cli]") {
     CHECK(run(here, {}).status == 2);
     CHECK(run(here, {"paint"}).status == 2);
     CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "-o", "x.png"}).status == 2); // neither mask
-    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "--paint", "p", "-o", "x.png"}).status == 2);
-    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--noise", "white"}).status == 2);
-    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--samples", "0"}).status == 2);
+    CHECK(
+        run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "--paint", "p", "-o", "x.png"}).status ==
+        2);
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--noise", "white"})
+              .status == 2);
+    CHECK(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", "k", "-o", "x.png", "--samples", "0"})
+              .status == 2);
     CHECK(run(here, {"schedule", "--jump-length", "ten"}).status == 2);
     CHECK(run(here, {"--help"}).status == 0);
     CHECK(run(here, {"inpaint", "--help"}).status == 0);
@@ -430,8 +469,8 @@ TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
     const std::string out = (here / "out.png").string();
     const auto inpaint = [&](const std::string& model, const std::string& image, const std::string& mask,
                              const std::vector<std::string>& more = {}) {
-        std::vector<std::string> command{"inpaint", model, "--image", image, "--keep", mask, "-o", out, "--timesteps", "4",
-                                         "--jump-n-sample", "1"};
+        std::vector<std::string> command{"inpaint", model, "--image",     image, "--keep",          mask,
+                                         "-o",      out,   "--timesteps", "4",   "--jump-n-sample", "1"};
         for (std::size_t i = 0; i < more.size(); i += 2) {
             command = with(std::move(command), more[i], more[i + 1]);
         }
@@ -444,7 +483,8 @@ TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
     check_refused(inpaint(demo_model, demo_face, (here / "none.png").string()), 1, "none.png");
     check_refused(inpaint(demo_model, demo_model, keep), 1, "faces32.safetensors");
     check_refused(inpaint(demo_face, demo_face, keep), 1, "face-1.png");
-    check_refused(inpaint(demo_model, demo_face, (here / "narrow.png").string()), 1, "the mask is 16x32, the picture is 32x32");
+    check_refused(inpaint(demo_model, demo_face, (here / "narrow.png").string()), 1,
+                  "the mask is 16x32, the picture is 32x32");
     check_refused(inpaint(demo_model, demo_face, keep, {"--timesteps", "2000"}), 1, "2000");
     check_refused(inpaint(demo_model, demo_face, keep, {"--jump-n-sample", "3"}), 1, "jump_length");
     check_refused(inpaint(demo_model, demo_face, keep, {"--label", "1"}), 1, "not class-conditional");
@@ -452,17 +492,20 @@ TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
     check_refused(inpaint(demo_model, demo_face, keep, {"--config", demo_face}), 1, "face-1.png");
     check_refused(inpaint(demo_model, demo_face, keep, {"--resume", demo_model}), 1, "not the state of a stopped run");
     check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o",
-                             (here / "missing/out.png").string()}), 1, "there is no folder");
-    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o",
-                             (here / "out.gif").string()}), 1, ".png, .jpg or .npy");
-    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "--samples", "2", "-o", out}), 1,
-                  "2 pictures");
+                             (here / "missing/out.png").string()}),
+                  1, "there is no folder");
+    check_refused(
+        run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o", (here / "out.gif").string()}), 1,
+        ".png, .jpg or .npy");
+    check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "--samples", "2", "-o", out}),
+                  1, "2 pictures");
     check_refused(run(here, {"mask", "round", "--size", "8x8", "-o", out}), 1, "super-resolve");
     check_refused(run(here, {"mask", "half", "--size", "8", "-o", out}), 1, "WIDTHxHEIGHT");
     check_refused(run(here, {"mask", "half", "--size", "99999x99999", "-o", out}), 1, "65535");
 
     repaint::write_picture(here / "odd.png", repaint::picture{33, 31, 1, std::vector<std::uint8_t>(33 * 31)});
-    check_refused(inpaint(demo_model, (here / "odd.png").string(), (here / "odd.png").string()), 1, "multiples of 4, got 33x31");
+    check_refused(inpaint(demo_model, (here / "odd.png").string(), (here / "odd.png").string()), 1,
+                  "multiples of 4, got 33x31");
     if (fs::exists("/dev/full")) {
         check_refused(run(here, {"mask", "half", "--size", "64x64", "-o", "/dev/full"}), 1, "/dev/full");
     }
@@ -482,12 +525,18 @@ TEST_CASE("damaged and hostile checkpoints are refused quickly", "[cli]") {
     };
     refused(good.substr(0, good.size() / 2), "half.pt");
     refused(good.substr(0, good.size() - 1), "cut.pt");
+    auto flipped_weight = good;
+    flipped_weight[good.size() / 2] = static_cast<char>(flipped_weight[good.size() / 2] ^ 1);
+    refused(flipped_weight, "flipped.pt");
     refused("", "empty.pt");
     refused("PK\x03\x04", "stump.pt");
-    refused("\x80\x02" "cposix\nsystem\n(X\x02\x00\x00\x00idtR."s, "system.pt");
+    refused("\x80\x02"
+            "cposix\nsystem\n(X\x02\x00\x00\x00idtR."s,
+            "system.pt");
     refused("\x80\x02" + std::string(50'000'000, '('), "nested.pt");
     refused("\xff\xff\xff\xff\xff\xff\xff\x7f{", "length.safetensors");
-    std::string header = R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[9223372036854775808,9223372036854775812]}})";
+    std::string header =
+        R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[9223372036854775808,9223372036854775812]}})";
     std::uint64_t length = header.size();
     refused(std::string(reinterpret_cast<const char*>(&length), 8) + header, "offset.safetensors");
     header = R"({"a":)" + std::string(90'000'000, '[');

@@ -9,6 +9,7 @@ namespace {
 using repaint::dry_backend;
 
 // Each hides one member of a complete backend.
+// clang-format off
 struct no_allocate : dry_backend { void allocate(repaint::shape4) = delete; };
 struct no_upload : dry_backend { void upload(const repaint::host_tensor&) = delete; };
 struct no_download : dry_backend { void download(const tensor&) = delete; };
@@ -24,6 +25,7 @@ struct no_normal : dry_backend { void normal() = delete; };
 struct no_reverse_step : dry_backend { void reverse_step() = delete; };
 struct no_forward_step : dry_backend { void forward_step() = delete; };
 struct no_merge : dry_backend { void merge() = delete; };
+// clang-format on
 
 // Right names, wrong results.
 struct attention_by_value : dry_backend {

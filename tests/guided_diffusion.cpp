@@ -92,17 +92,61 @@ TEST_CASE("the published networks are recognised by names and shapes alone", "[l
         repaint::qkv_order order;
     };
     using repaint::qkv_order;
-    const std::vector<expectation> networks{
-        {"256_unconditional", 566, 552'814'086, 1119.83, {256, 256, 512, 512, 1024, 1024}, {3, 4, 5}, 2, 0, 256, 64,
-         qkv_order::per_head},
-        {"256_conditional", 567, 553'838'086, 1119.83, {256, 256, 512, 512, 1024, 1024}, {3, 4, 5}, 2, 1000, 256, 64,
-         qkv_order::per_head},
-        {"512_conditional", 645, 558'997'638, 1982.33, {128, 256, 256, 512, 512, 1024, 1024}, {4, 5, 6}, 2, 1000, 512, 64,
-         qkv_order::per_head},
-        {"128_conditional", 493, 421'529'606, 306.93, {256, 256, 512, 768, 1024}, {2, 3, 4}, 2, 1000, 128, 0,
-         qkv_order::per_head},
-        {"64_conditional", 541, 295'904'454, 109.68, {192, 384, 576, 768}, {1, 2, 3}, 3, 1000, 64, 64,
-         qkv_order::grouped}};
+    const std::vector<expectation> networks{{"256_unconditional",
+                                             566,
+                                             552'814'086,
+                                             1119.83,
+                                             {256, 256, 512, 512, 1024, 1024},
+                                             {3, 4, 5},
+                                             2,
+                                             0,
+                                             256,
+                                             64,
+                                             qkv_order::per_head},
+                                            {"256_conditional",
+                                             567,
+                                             553'838'086,
+                                             1119.83,
+                                             {256, 256, 512, 512, 1024, 1024},
+                                             {3, 4, 5},
+                                             2,
+                                             1000,
+                                             256,
+                                             64,
+                                             qkv_order::per_head},
+                                            {"512_conditional",
+                                             645,
+                                             558'997'638,
+                                             1982.33,
+                                             {128, 256, 256, 512, 512, 1024, 1024},
+                                             {4, 5, 6},
+                                             2,
+                                             1000,
+                                             512,
+                                             64,
+                                             qkv_order::per_head},
+                                            {"128_conditional",
+                                             493,
+                                             421'529'606,
+                                             306.93,
+                                             {256, 256, 512, 768, 1024},
+                                             {2, 3, 4},
+                                             2,
+                                             1000,
+                                             128,
+                                             0,
+                                             qkv_order::per_head},
+                                            {"64_conditional",
+                                             541,
+                                             295'904'454,
+                                             109.68,
+                                             {192, 384, 576, 768},
+                                             {1, 2, 3},
+                                             3,
+                                             1000,
+                                             64,
+                                             64,
+                                             qkv_order::grouped}};
     for (const auto& e : networks) {
         CAPTURE(e.name);
         const auto file = published(e.name);
@@ -124,7 +168,8 @@ TEST_CASE("the published networks are recognised by names and shapes alone", "[l
         const repaint::unet<repaint::dry_backend> network(b, read.network, weights);
         REQUIRE_NOTHROW(weights.finish());
         // The label table stays on the host: a run looks up one row per image.
-        const auto table = static_cast<std::uint64_t>(e.classes) * static_cast<std::uint64_t>(read.network.embedding_channels());
+        const auto table =
+            static_cast<std::uint64_t>(e.classes) * static_cast<std::uint64_t>(read.network.embedding_channels());
         CHECK(b.packed_bytes() == 4 * (e.parameters - table));
         const std::vector<int> labels(e.classes > 0 ? 1 : 0, 0);
         const auto x = b.allocate({1, 3, e.image_size, e.image_size});
@@ -146,7 +191,8 @@ TEST_CASE("a JSON that contradicts the tensors is refused, naming key, value and
           "settings.json, line 1: num_channels is 128, but the checkpoint's tensors are those of a network with 256");
     CHECK_THAT(refusal(file, R"({"num_res_blocks": 1})"), contains("num_res_blocks is 1"));
     CHECK_THAT(refusal(file, R"({"channel_mult": "1,2,3"})"), contains("256,256,512,512,1024,1024"));
-    CHECK_THAT(refusal(file, R"({"image_size": 256, "attention_resolutions": "16,8"})"), contains("attention_resolutions"));
+    CHECK_THAT(refusal(file, R"({"image_size": 256, "attention_resolutions": "16,8"})"),
+               contains("attention_resolutions"));
     CHECK_THAT(refusal(file, R"({"class_cond": true})"), contains("class_cond is true"));
     CHECK_THAT(refusal(file, R"({"learn_sigma": false})"), contains("learn_sigma is false"));
     CHECK_THAT(refusal(file, R"({"use_scale_shift_norm": false})"), contains("use_scale_shift_norm"));

@@ -90,8 +90,8 @@ TEST_CASE("attention agrees with softmax(q k^T) v in float64", "[golden]") {
         const int heads = golden::integers(layers(), name + ".heads")[0];
         // Sharp: scores near 100, where one rounding moves a weight by 1e-5.
         const tolerance allowed = name == "attention.sharp" ? tolerance{1e-4, 1e-9} : float32_sum;
-        CHECK(difference(b.download(ops::attention(b, b.upload(get(name + ".qkv")), heads)), get(name + ".y"), allowed) ==
-              "");
+        CHECK(difference(b.download(ops::attention(b, b.upload(get(name + ".qkv")), heads)), get(name + ".y"),
+                         allowed) == "");
     }
 }
 
@@ -133,7 +133,8 @@ TEST_CASE("timestep_embedding agrees with the official one", "[golden]") {
             for (int d = 0; d < expected.shape().c; ++d) {
                 CAPTURE(name, timesteps[i], d);
                 // The angle reaches 999, where float32 has a spacing of 6e-5.
-                CHECK(row(0, d, 0, 0) == approx(static_cast<double>(expected(static_cast<int>(i), d, 0, 0))).margin(7e-5));
+                CHECK(row(0, d, 0, 0) ==
+                      approx(static_cast<double>(expected(static_cast<int>(i), d, 0, 0))).margin(7e-5));
             }
         }
     }
@@ -159,15 +160,16 @@ TEST_CASE("reverse steps agree with the formulas in float64, for every meaning o
         }
         auto result = output;
         const auto v = get("posterior.v_as_log_variance");
-        std::copy(v.values().begin(), v.values().end(), result.values().begin() + static_cast<std::ptrdiff_t>(v.size()));
+        std::copy(v.values().begin(), v.values().end(),
+                  result.values().begin() + static_cast<std::ptrdiff_t>(v.size()));
         return result;
     };
     host_tensor mean_only({1, 3, 4, 5});
     std::copy_n(output.data(), mean_only.size(), mean_only.data());
     int checked = 0;
-    for (const auto& [prediction_name, prediction] :
-         {std::pair{"epsilon", prediction_type::epsilon}, {"x_0", prediction_type::x_0},
-          {"previous_x", prediction_type::previous_x}}) {
+    for (const auto& [prediction_name, prediction] : {std::pair{"epsilon", prediction_type::epsilon},
+                                                      {"x_0", prediction_type::x_0},
+                                                      {"previous_x", prediction_type::previous_x}}) {
         for (const auto& [variance_name, variance, clip] :
              {std::tuple{"learned_range", variance_type::learned_range, true},
               {"learned", variance_type::learned, true},
@@ -175,12 +177,13 @@ TEST_CASE("reverse steps agree with the formulas in float64, for every meaning o
               {"fixed_large", variance_type::fixed_large, true},
               {"unclipped", variance_type::learned_range, false}}) {
             for (const int t : {0, 1, 5, 9}) {
-                const std::string name = std::string("posterior.") + prediction_name + "." + variance_name + ".t" +
-                                         std::to_string(t);
+                const std::string name =
+                    std::string("posterior.") + prediction_name + "." + variance_name + ".t" + std::to_string(t);
                 CAPTURE(name);
                 auto x = b.upload(get("posterior.x"));
                 auto x0 = b.allocate(x.shape());
-                const auto network = b.upload(is_learned(variance) ? plain(variance == variance_type::learned) : mean_only);
+                const auto network =
+                    b.upload(is_learned(variance) ? plain(variance == variance_type::learned) : mean_only);
                 ops::reverse_step(b, x, network, b.upload(get("posterior.z")),
                                   schedule.reverse(t, prediction, variance, clip), &x0);
                 CHECK(difference(b.download(x0), get(name + ".x0"), {3e-6, 1e-12}) == "");

@@ -86,6 +86,14 @@ struct gaussian_pairs {
     }
 };
 
+/// A network of tests/data/unet on a backend.
+template <class B> repaint::diffusion_model<B> small_model(B& b, const std::string& name) {
+    const auto file = golden::read_network(name);
+    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
+    repaint::weight_map weights(file.weights);
+    return {repaint::unet<B>(b, read.network, weights), read.diffusion, read.description};
+}
+
 struct moments {
     double mean = 0.0;
     double variance = 0.0;
@@ -124,10 +132,9 @@ TEST_CASE("the official program's trace is followed draw by draw", "[sampler][go
     repaint::recorded_noise noise(tape);
     const repaint::known_region<reference_backend> known(b.upload(golden::tensor(trace, "gt")),
                                                          b.upload(golden::tensor(trace, "keep")));
-    const auto final = b.download(repaint::sample(b, denoise, known, noise, process, walk, {2, 3, 4, 4},
-                                                  [&](const repaint::preview<reference_backend>& p) {
-                                                      outputs.push_back(p.backend.download(p.x));
-                                                  }));
+    const auto final = b.download(repaint::sample(
+        b, denoise, known, noise, process, walk, {2, 3, 4, 4},
+        [&](const repaint::preview<reference_backend>& p) { outputs.push_back(p.backend.download(p.x)); }));
     CHECK(noise.state() == tape.size()); // every draw was used, none too many
 
     // A float32 expression rounded in another order, amplified by up to 29 transitions.
@@ -152,8 +159,7 @@ TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {
     gaussian_pairs denoise{&process.schedule, 0.3, 0.4, 0.0};
     repaint::philox_noise noise(1);
     const auto walk = repaint::jump_schedule(250, {.jump_n_sample = 1});
-    const auto x = b.download(
-        repaint::sample(b, denoise, nothing_known, noise, process, walk, {1, 1, 100, 200}));
+    const auto x = b.download(repaint::sample(b, denoise, nothing_known, noise, process, walk, {1, 1, 100, 200}));
     // Every step is linear in x, so mean and variance of the result follow exactly from those of the start.
     moments expected{0.0, 1.0};
     for (int t = process.size() - 1; t >= 0; --t) {
@@ -261,12 +267,8 @@ TEST_CASE("observers see every transition and evaluation, and can stop", "[sampl
 }
 
 TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]") {
-    const auto file = golden::read_network("strided_additive");
-    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
     reference_backend b;
-    repaint::weight_map weights(file.weights);
-    const repaint::diffusion_model<reference_backend> model{repaint::unet<reference_backend>(b, read.network, weights),
-                                                            read.diffusion, read.description};
+    const auto model = small_model(b, "strided_additive");
     const repaint::inpainter<reference_backend> inpaint(
         b, model, {.timesteps = 8, .jumps = {.jump_length = 2, .jump_n_sample = 2}});
     const auto image = random_tensor({2, 3, 8, 8}, 1);
@@ -290,7 +292,8 @@ TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]") 
         auto run = inpaint.start(image, keep, repaint::philox_noise(5));
         auto state = run.state();
         state.position = 10'000;
-        REQUIRE_THROWS_WITH(inpaint.resume(image, keep, repaint::philox_noise(5), state), contains("at transition 10000"));
+        REQUIRE_THROWS_WITH(inpaint.resume(image, keep, repaint::philox_noise(5), state),
+                            contains("at transition 10000"));
     }
     SECTION("a cancelled call says so") {
         REQUIRE_THROWS_AS(inpaint(image, keep, repaint::philox_noise(5), [](const repaint::progress&) { return true; }),
@@ -299,12 +302,8 @@ TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]") 
 }
 
 TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[sampler]") {
-    const auto file = golden::read_network("class_labels");
-    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
     reference_backend b;
-    repaint::weight_map weights(file.weights);
-    const repaint::diffusion_model<reference_backend> model{repaint::unet<reference_backend>(b, read.network, weights),
-                                                            read.diffusion, read.description};
+    const auto model = small_model(b, "class_labels");
     const auto images = random_tensor({3, 3, 8, 8}, 1);
     auto keep = random_tensor({3, 1, 8, 8}, 2);
     for (float& value : keep.values()) {
@@ -312,25 +311,22 @@ TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[
     }
     repaint::inpaint_options options{.timesteps = 6, .jumps = {.jump_length = 2, .jump_n_sample = 2}};
     options.labels = {3, 1, 9};
-    const auto together = repaint::inpainter<reference_backend>(b, model, options)(images, keep, repaint::philox_noise(40));
+    const auto together =
+        repaint::inpainter<reference_backend>(b, model, options)(images, keep, repaint::philox_noise(40));
     const auto parts = split(images, 1);
     const auto masks = split(keep, 1);
     for (std::size_t i = 0; i < 3; ++i) {
         auto alone = options;
         alone.labels = {options.labels[i]};
-        const auto result = repaint::inpainter<reference_backend>(b, model, alone)(parts[i], masks[i],
-                                                                                   repaint::philox_noise(40 + i));
+        const auto result =
+            repaint::inpainter<reference_backend>(b, model, alone)(parts[i], masks[i], repaint::philox_noise(40 + i));
         CHECK(same_bits(split(together, 1)[i], result));
     }
 }
 
 TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw", "[inpainter]") {
-    const auto file = golden::read_network("strided_additive");
-    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
     reference_backend b;
-    repaint::weight_map weights(file.weights);
-    const repaint::diffusion_model<reference_backend> model{repaint::unet<reference_backend>(b, read.network, weights),
-                                                            read.diffusion, read.description};
+    const auto model = small_model(b, "strided_additive");
     repaint::inpaint_options options{.timesteps = 4, .jumps = {.jump_n_sample = 1}};
     const auto image = random_tensor({1, 3, 8, 8}, 1);
     host_tensor keep({1, 1, 8, 8});
@@ -339,7 +335,8 @@ TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw"
             keep(0, 0, i, j) = j < 3 ? 1.0F : (j == 3 ? 0.25F : 0.0F);
         }
     }
-    const auto composite = repaint::inpainter<reference_backend>(b, model, options)(image, keep, repaint::philox_noise(1));
+    const auto composite =
+        repaint::inpainter<reference_backend>(b, model, options)(image, keep, repaint::philox_noise(1));
     options.composite = false;
     const auto raw = repaint::inpainter<reference_backend>(b, model, options)(image, keep, repaint::philox_noise(1));
     bool raw_differs = false;
@@ -350,9 +347,9 @@ TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw"
                     CHECK(composite(0, c, i, j) == image(0, c, i, j));
                     raw_differs = raw_differs || raw(0, c, i, j) != image(0, c, i, j);
                 } else if (j == 3) {
-                    CHECK(composite(0, c, i, j) ==
-                          approx(0.25 * static_cast<double>(image(0, c, i, j)) + 0.75 * static_cast<double>(raw(0, c, i, j)))
-                              .margin(1e-6));
+                    CHECK(composite(0, c, i, j) == approx(0.25 * static_cast<double>(image(0, c, i, j)) +
+                                                          0.75 * static_cast<double>(raw(0, c, i, j)))
+                                                       .margin(1e-6));
                 } else {
                     CHECK(composite(0, c, i, j) == raw(0, c, i, j));
                 }
@@ -363,22 +360,18 @@ TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw"
 }
 
 TEST_CASE("what does not fit is refused before anything runs", "[inpainter]") {
-    const auto file = golden::read_network("class_labels");
-    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
     reference_backend b;
-    repaint::weight_map weights(file.weights);
-    const repaint::diffusion_model<reference_backend> model{repaint::unet<reference_backend>(b, read.network, weights),
-                                                            read.diffusion, read.description};
+    const auto model = small_model(b, "class_labels");
     const auto run = [&](const host_tensor& image, const host_tensor& keep, repaint::inpaint_options options) {
-        return repaint::inpainter<reference_backend>(b, model, std::move(options))(image, keep, repaint::philox_noise(1));
+        return repaint::inpainter<reference_backend>(b, model, std::move(options))(image, keep,
+                                                                                   repaint::philox_noise(1));
     };
     const host_tensor image({2, 3, 8, 8});
     const host_tensor keep({1, 1, 8, 8});
     repaint::inpaint_options good{.timesteps = 4, .jumps = {.jump_n_sample = 1}, .labels = {1}};
     REQUIRE_NOTHROW(run(image, keep, good));
 
-    REQUIRE_THROWS_WITH(run(image, host_tensor({1, 1, 8, 7}), good),
-                        contains("the mask is 7x8, the picture is 8x8"));
+    REQUIRE_THROWS_WITH(run(image, host_tensor({1, 1, 8, 7}), good), contains("the mask is 7x8, the picture is 8x8"));
     REQUIRE_THROWS_AS(run(image, host_tensor({1, 2, 8, 8}), good), repaint::shape_error);
     REQUIRE_THROWS_WITH(run(host_tensor({1, 1, 8, 8}), keep, good), contains("have 1 channels, the network takes 3"));
     host_tensor loud = keep;
@@ -405,12 +398,8 @@ TEST_CASE("what does not fit is refused before anything runs", "[inpainter]") {
 }
 
 TEST_CASE("a whole run can be predicted on dry_backend", "[dry]") {
-    const auto file = golden::read_network("strided_additive");
-    const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
     repaint::dry_backend b;
-    repaint::weight_map weights(file.weights, repaint::weight_map::check_only);
-    const repaint::diffusion_model<repaint::dry_backend> model{repaint::unet<repaint::dry_backend>(b, read.network, weights),
-                                                               read.diffusion, read.description};
+    const auto model = small_model(b, "strided_additive");
     const repaint::inpainter<repaint::dry_backend> inpaint(b, model, {.timesteps = 20, .jumps = {.jump_n_sample = 2}});
     std::size_t evaluations = 0;
     (void)inpaint(host_tensor({1, 3, 16, 16}), repaint::make_mask(repaint::mask_kind::box, 16, 16),

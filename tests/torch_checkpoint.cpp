@@ -626,9 +626,9 @@ TEST_CASE("zip archives as torch and others write them are accepted", "[torch]")
     entry no_crc = described;
     no_crc.crc = 0;
     check(archive({no_crc, values}));
-    entry wrong_crc = values;
-    wrong_crc.crc = 0x12345678;
-    check(archive({described, wrong_crc}));
+    entry values_without_crc = values;
+    values_without_crc.crc = 0;
+    check(archive({described, values_without_crc}));
     // All three sizes in the ZIP64 extra field, after another extra field.
     entry wide = values;
     wide.size = 0xFFFFFFFFU;
@@ -767,10 +767,24 @@ TEST_CASE("malformed zip archives are refused in one sentence", "[torch]") {
         damaged.data[20] = static_cast<char>(damaged.data[20] ^ 1);
         damaged.crc = repaint::detail::crc32(repaint::detail::as_bytes(described.data));
         CHECK(mentions(refused(archive({damaged, values})), "the file is damaged"));
+        entry flipped = values;
+        flipped.data[5] = static_cast<char>(flipped.data[5] ^ 1);
+        flipped.crc = repaint::detail::crc32(repaint::detail::as_bytes(values.data));
+        CHECK(mentions(refused(archive({described, flipped})), "\"m/data/0\" does not match, the file is damaged"));
         // A storage's key cannot lead out of the archive: it only names another entry of it.
         const string escaping = dictionary(text("w") + tensor(storage(4, "../../../etc/passwd"), 0, {4}, {1}));
         CHECK(mentions(refused(zip_of(escaping)), "is missing"));
     }
+}
+
+TEST_CASE("the checksum is the one of ZIP, for every length modulo eight", "[torch]") {
+    const auto sum = [](const string& text) { return repaint::detail::crc32(repaint::detail::as_bytes(text)); };
+    CHECK(sum("") == 0);
+    CHECK(sum("a") == 0xE8B7BE43);
+    CHECK(sum("123456789") == 0xCBF43926);
+    CHECK(sum("The quick brown fox jumps over the lazy dog") == 0x414FA339);
+    CHECK(sum(string(32, '\0')) == 0x190A55AD);
+    CHECK(sum(string(32, '\xff')) == 0xFF6CAB0B);
 }
 
 TEST_CASE("malformed files of the format before torch 1.6 are refused in one sentence", "[torch]") {

@@ -40,8 +40,7 @@ TEST_CASE("every switch of the architecture agrees with PyTorch", "[golden]") {
             const std::vector<int> labels =
                 labelled ? std::vector{golden::integers(file.expected, "golden.y")[static_cast<std::size_t>(i)]}
                          : std::vector<int>{};
-            const auto embedding =
-                network.embed(b, static_cast<float>(timesteps[static_cast<std::size_t>(i)]), labels);
+            const auto embedding = network.embed(b, static_cast<float>(timesteps[static_cast<std::size_t>(i)]), labels);
             const auto out = b.download(network(b, b.upload(one_image(x, i)), embedding));
             // Twice the distance that PyTorch itself moves when it sums in another order.
             CHECK(difference(out, one_image(expected, i), {2e-5, 1e-10}) == "");

@@ -53,7 +53,8 @@ public:
     template <class... Arguments>
     basic_engine(std::string_view name, int threads, const repaint::model_files& files,
                  Arguments&&... backend_arguments)
-        : name_(name), threads_(threads), backend_(std::forward<Arguments>(backend_arguments)...), model_(repaint::load_model(backend_, files)) {}
+        : name_(name), threads_(threads), backend_(std::forward<Arguments>(backend_arguments)...),
+          model_(repaint::load_model(backend_, files)) {}
 
     [[nodiscard]] const repaint::model_description& description() const override { return model_.description; }
     [[nodiscard]] const repaint::unet_config& network() const override { return model_.network.config(); }

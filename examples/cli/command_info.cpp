@@ -16,7 +16,8 @@ void line(const char* name, const std::string& value) { std::printf("%-22s %s\n"
 /// "1119.83 G"
 std::string billions(std::uint64_t count) {
     const std::uint64_t hundredths = (count + 5'000'000) / 10'000'000;
-    return std::to_string(hundredths / 100) + (hundredths % 100 < 10 ? ".0" : ".") + std::to_string(hundredths % 100) + " G";
+    return std::to_string(hundredths / 100) + (hundredths % 100 < 10 ? ".0" : ".") + std::to_string(hundredths % 100) +
+           " G";
 }
 
 std::string yes(bool b) { return b ? "true" : "false"; }
@@ -72,8 +73,8 @@ void print_info(const info_command& command) {
         if (about.image_size > 0) {
             line("image_size", std::to_string(about.image_size));
         }
-        line("image channels", std::to_string(network.in_channels) + " in, " + std::to_string(network.out_channels) +
-                                   " out");
+        line("image channels",
+             std::to_string(network.in_channels) + " in, " + std::to_string(network.out_channels) + " out");
         line("num_channels", std::to_string(network.model_channels));
         line("channels by level", channels);
         line("num_res_blocks", std::to_string(network.res_blocks));

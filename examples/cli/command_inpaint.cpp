@@ -79,8 +79,8 @@ std::vector<host_tensor> read_masks(const inpaint_command& command) {
                 masks.push_back(std::move(mask));
             }
         } else {
-            masks.push_back(repaint::keep_mask(repaint::read_picture(file), paint ? repaint::mask_polarity::paint
-                                                                                  : repaint::mask_polarity::keep));
+            masks.push_back(repaint::keep_mask(repaint::read_picture(file),
+                                               paint ? repaint::mask_polarity::paint : repaint::mask_polarity::keep));
         }
     }
     return masks;
@@ -210,15 +210,14 @@ template <class T> std::string joined(const std::vector<T>& list) {
 /// Everything the pictures depend on, for the check when a run is resumed.
 std::map<std::string, std::string> settings_of(const inpaint_command& c, const engine& e) {
     const auto& j = c.walk.jumps;
-    return {{"model", c.model.weights.filename().string() + " of " + std::to_string(e.description().parameters) +
-                          " parameters"},
+    return {{"model",
+             c.model.weights.filename().string() + " of " + std::to_string(e.description().parameters) + " parameters"},
             {"image", joined(c.images)},
             {"keep", joined(c.keep)},
             {"paint", joined(c.paint)},
             {"timesteps", c.walk.timesteps},
             {"jumps", joined(std::vector<int>{j.n_sample, j.jump_length, j.jump_n_sample, j.jump2_length,
-                                              j.jump2_n_sample, j.jump3_length, j.jump3_n_sample,
-                                              j.start_resampling})},
+                                              j.jump2_n_sample, j.jump3_length, j.jump3_n_sample, j.start_resampling})},
             {"seed", std::to_string(c.seed)},
             {"noise", c.noise == noise_kind::philox ? "philox" : "torch-cpu"},
             {"label", joined(c.labels)},
@@ -286,8 +285,7 @@ int inpaint(const inpaint_command& command) {
     std::vector<batch_range> batches;
     for (std::size_t p = 0; p < pictures; ++p) {
         const auto& image = images[image_of_picture(p)];
-        const bool joins = !batches.empty() &&
-                           p - batches.back().first < static_cast<std::size_t>(command.batch) &&
+        const bool joins = !batches.empty() && p - batches.back().first < static_cast<std::size_t>(command.batch) &&
                            image.width() == images[image_of_picture(batches.back().first)].width() &&
                            image.height() == images[image_of_picture(batches.back().first)].height();
         if (joins) {
@@ -307,11 +305,11 @@ int inpaint(const inpaint_command& command) {
     if (command.resume) {
         resumed = load_run_state(*command.resume, settings);
         const std::size_t first = resumed->first_picture;
-        const bool starts_batch = std::any_of(batches.begin(), batches.end(),
-                                              [first](const batch_range& b) { return b.first == first; });
+        const bool starts_batch =
+            std::any_of(batches.begin(), batches.end(), [first](const batch_range& b) { return b.first == first; });
         if (!starts_batch || resumed->finished.size() != (out.is_array() ? first : 0)) {
-            throw repaint::format_error(command.resume->string() + ": stopped at picture " + std::to_string(first) + " with " +
-                                        counted(resumed->finished.size(), "finished picture") +
+            throw repaint::format_error(command.resume->string() + ": stopped at picture " + std::to_string(first) +
+                                        " with " + counted(resumed->finished.size(), "finished picture") +
                                         ", which does not fit this run");
         }
         out.finished() = resumed->finished;
@@ -331,8 +329,7 @@ int inpaint(const inpaint_command& command) {
             }
             unknown += sum / static_cast<double>(mask_of(i).size());
         }
-        std::fprintf(stderr,
-                     "%s: %s, %s parameters, on %s; %s of %dx%d, %.1f %% to fill; %zu evaluations, about %s\n",
+        std::fprintf(stderr, "%s: %s, %s parameters, on %s; %s of %dx%d, %.1f %% to fill; %zu evaluations, about %s\n",
                      command.model.weights.filename().c_str(), model->description().family.c_str(),
                      thousands(model->description().parameters).c_str(), std::string(model->name()).c_str(),
                      counted(pictures, "picture").c_str(), images[0].width(), images[0].height(),
@@ -375,11 +372,11 @@ int inpaint(const inpaint_command& command) {
         request.keep = stacked(keeps);
 
         const bool continues = resumed && first == resumed->first_picture;
-        const auto outcome = model->inpaint(request, continues ? &resumed->batch : nullptr,
-                                            [&](const repaint::progress& at) {
-                                                bar.show(evaluated + at.evaluation);
-                                                return stop.requested();
-                                            });
+        const auto outcome =
+            model->inpaint(request, continues ? &resumed->batch : nullptr, [&](const repaint::progress& at) {
+                bar.show(evaluated + at.evaluation);
+                return stop.requested();
+            });
         if (!outcome.images) {
             fs::path state_file = command.out;
             if (!state_file.has_filename()) {

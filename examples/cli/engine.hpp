@@ -70,7 +70,8 @@ public:
                                   const progress_observer& observe) = 0;
 
     /// One network evaluation at a timestep as the network was trained to read it.
-    virtual repaint::host_tensor predict(const repaint::host_tensor& x, float timestep, std::span<const int> labels) = 0;
+    virtual repaint::host_tensor predict(const repaint::host_tensor& x, float timestep,
+                                         std::span<const int> labels) = 0;
 
     /// Seconds of one evaluation on noise, embeddings known, as within a run.
     virtual double time_evaluation(repaint::shape4 shape) = 0;
@@ -85,6 +86,7 @@ struct engine_entry {
 
 /// Makes the engine called `name`, or the fastest one when name is empty. Throws std::invalid_argument when this build does
 /// not have it.
-[[nodiscard]] std::unique_ptr<engine> make_engine(std::string_view name, const repaint::model_files& files, int threads);
+[[nodiscard]] std::unique_ptr<engine> make_engine(std::string_view name, const repaint::model_files& files,
+                                                  int threads);
 
 } // namespace cli

@@ -15,13 +15,17 @@ namespace {
 
 /// Paths, so that CLI11 shows and parses them as text.
 CLI::Option* add_path(CLI::App* app, const std::string& name, std::filesystem::path& path, const std::string& text) {
-    return app->add_option_function<std::string>(name, [&path](const std::string& value) { path = value; }, text)
+    return app
+        ->add_option_function<std::string>(
+            name, [&path](const std::string& value) { path = value; }, text)
         ->type_name("FILE");
 }
 
 CLI::Option* add_path(CLI::App* app, const std::string& name, std::optional<std::filesystem::path>& path,
                       const std::string& text) {
-    return app->add_option_function<std::string>(name, [&path](const std::string& value) { path = value; }, text)
+    return app
+        ->add_option_function<std::string>(
+            name, [&path](const std::string& value) { path = value; }, text)
         ->type_name("FILE");
 }
 
@@ -29,7 +33,8 @@ CLI::Option* add_paths(CLI::App* app, const std::string& name, std::vector<std::
                        const std::string& text) {
     return app
         ->add_option_function<std::vector<std::string>>(
-            name, [&paths](const std::vector<std::string>& values) { paths.assign(values.begin(), values.end()); }, text)
+            name, [&paths](const std::vector<std::string>& values) { paths.assign(values.begin(), values.end()); },
+            text)
         ->type_name("FILE");
 }
 
@@ -47,11 +52,13 @@ void add_model(CLI::App* app, cli::model_options& model, const std::string& name
     if (required) {
         weights->required();
     }
-    add_path(app, "--config", model.config,
-             "JSON with guided-diffusion's keys (num_heads, num_head_channels, use_new_attention_order, diffusion_steps, "
-             "noise_schedule, ...); default: the .json beside the model");
+    add_path(
+        app, "--config", model.config,
+        "JSON with guided-diffusion's keys (num_heads, num_head_channels, use_new_attention_order, diffusion_steps, "
+        "noise_schedule, ...); default: the .json beside the model");
     app->add_option("--backend", model.backend, "what computes: " + backend_names() + "; default: the first");
-    app->add_option("--threads", model.threads, "processor threads; default: what suits the backend, 1 for reference")->check(CLI::Range(1, 4096));
+    app->add_option("--threads", model.threads, "processor threads; default: what suits the backend, 1 for reference")
+        ->check(CLI::Range(1, 4096));
 }
 
 void add_walk(CLI::App* app, cli::walk_options& walk) {
@@ -65,7 +72,9 @@ void add_walk(CLI::App* app, cli::walk_options& walk) {
     app->add_option("--jump-n-sample", jumps.jump_n_sample, "passes over every stretch; 1: no resampling")
         ->check(positive)
         ->capture_default_str();
-    app->add_option("--n-sample", jumps.n_sample, "passes over every single step")->check(positive)->capture_default_str();
+    app->add_option("--n-sample", jumps.n_sample, "passes over every single step")
+        ->check(positive)
+        ->capture_default_str();
     app->add_option("--jump2-length", jumps.jump2_length, "jumps within the jumps")->check(positive);
     app->add_option("--jump2-n-sample", jumps.jump2_n_sample, "and their passes")->check(positive);
     app->add_option("--jump3-length", jumps.jump3_length, "jumps within those")->check(positive);
@@ -102,7 +111,7 @@ int main(int argc, char** argv) {
     command->add_option("--noise", noise, "philox, or torch-cpu: PyTorch's stream, shared by a batch")
         ->check(CLI::IsMember({"philox", "torch-cpu"}))
         ->capture_default_str();
-    command->add_option("--label", inpaint.labels, "class labels: one for all, or one for each image");
+    command->add_option("--label", inpaint.labels, "class labels: one for all, or one for each image")->delimiter(',');
     command->add_option("--samples", inpaint.samples, "different fills of every image")
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();
@@ -173,7 +182,7 @@ int main(int argc, char** argv) {
     command->add_option("--timestep", predict.timestep, "as the network was trained to read it")
         ->check(CLI::Range(0.0, 1e6))
         ->required();
-    command->add_option("--label", predict.labels, "one for all, or one for each image");
+    command->add_option("--label", predict.labels, "one for all, or one for each image")->delimiter(',');
     add_path(command, "-o,--out", predict.out, ".npy")->required();
     command->callback([&] {
         chosen = [&] {
@@ -186,8 +195,12 @@ int main(int argc, char** argv) {
     command = app.add_subcommand("bench", "time the network; JSON");
     add_model(command, bench.model);
     command->add_option("--size", bench.size, "WIDTHxHEIGHT");
-    command->add_option("--batch", bench.batch, "images per evaluation")->check(CLI::Range(1, 65536))->capture_default_str();
-    command->add_option("--runs", bench.runs, "evaluations to time")->check(CLI::Range(1, 1'000'000))->capture_default_str();
+    command->add_option("--batch", bench.batch, "images per evaluation")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str();
+    command->add_option("--runs", bench.runs, "evaluations to time")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
     command->callback([&] {
         chosen = [&] {
             cli::bench(bench);

@@ -64,8 +64,8 @@ std::uint64_t number(const std::filesystem::path& path, const repaint::checkpoin
 void save_run_state(const std::filesystem::path& path, const run_state& state) {
     std::map<std::string, stored_tensor> tensors;
     tensors.emplace("x", stored(state.batch.x));
-    tensors.emplace("noise", stored(state.batch.noise.data(), dtype::u64,
-                                    {static_cast<std::int64_t>(state.batch.noise.size())}));
+    tensors.emplace(
+        "noise", stored(state.batch.noise.data(), dtype::u64, {static_cast<std::int64_t>(state.batch.noise.size())}));
     for (std::size_t i = 0; i < state.finished.size(); ++i) {
         tensors.emplace("finished." + std::to_string(i), stored(state.finished[i]));
     }
@@ -102,8 +102,7 @@ run_state load_run_state(const std::filesystem::path& path, const std::map<std::
     }
     state.batch.noise.resize(noise->second.numel());
     if (!state.batch.noise.empty()) {
-        std::memcpy(state.batch.noise.data(), noise->second.data,
-                    state.batch.noise.size() * sizeof(std::uint64_t));
+        std::memcpy(state.batch.noise.data(), noise->second.data, state.batch.noise.size() * sizeof(std::uint64_t));
     }
     const std::uint64_t finished = number(path, file, "finished");
     if (finished > file.tensors.size()) {

@@ -17,12 +17,13 @@ repaint::shape4 parse_size(const std::string& text, int channels) {
     const auto first = std::from_chars(text.data(), end, width);
     if (first.ec == std::errc() && first.ptr != end && (*first.ptr == 'x' || *first.ptr == 'X')) {
         const auto second = std::from_chars(first.ptr + 1, end, height);
-        if (second.ec == std::errc() && second.ptr == end && width > 0 && height > 0 &&
-            width <= largest && height <= largest) {
+        if (second.ec == std::errc() && second.ptr == end && width > 0 && height > 0 && width <= largest &&
+            height <= largest) {
             return {1, channels, height, width};
         }
     }
-    throw std::invalid_argument("--size " + text + " must be WIDTHxHEIGHT in pixels, each 1 to 65535, for example 256x256");
+    throw std::invalid_argument("--size " + text +
+                                " must be WIDTHxHEIGHT in pixels, each 1 to 65535, for example 256x256");
 }
 
 repaint::shape4 model_size(const std::string& text, const repaint::unet_config& network,

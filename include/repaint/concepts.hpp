@@ -17,13 +17,14 @@
 /// (in tests) is the meaning.
 namespace repaint {
 
+// clang-format off: one concept reads as one sentence.
+
 template <class B> using tensor_of = typename B::tensor;
 template <class B> using conv2d_weights_of = typename B::conv2d_weights;
 template <class B> using norm_weights_of = typename B::norm_weights;
 
 /// An opaque handle: owns its storage, moves, does not copy. The shape is logical NCHW, the layout private.
-template <class T>
-concept tensor_handle = std::movable<T> && !std::copyable<T> && requires(const T& x) {
+template <class T> concept tensor_handle = std::movable<T> && !std::copyable<T> && requires(const T& x) {
     { x.shape() } -> std::convertible_to<shape4>;
 };
 
@@ -33,112 +34,132 @@ template <class B> concept provides_tensor = tensor_handle<tensor_of<B>>;
 
 /// A tensor with unspecified content.
 template <class B> concept provides_allocate = requires(B& b, shape4 s) {
-    { b.allocate(s) } -> std::same_as<tensor_of<B>>; };
+    { b.allocate(s) } -> std::same_as<tensor_of<B>>;
+};
 
 template <class B> concept provides_upload = requires(B& b, const host_tensor& host) {
-    { b.upload(host) } -> std::same_as<tensor_of<B>>; };
+    { b.upload(host) } -> std::same_as<tensor_of<B>>;
+};
 
 /// Waits for the work the tensor depends on.
 template <class B> concept provides_download = requires(B& b, const tensor_of<B>& x) {
-    { b.download(x) } -> std::same_as<host_tensor>; };
+    { b.download(x) } -> std::same_as<host_tensor>;
+};
 
 /// Waits for all work; asynchronous failures surface here or in download.
 template <class B> concept provides_synchronize = requires(B& b) {
-    { b.synchronize() } -> std::same_as<void>; };
+    { b.synchronize() } -> std::same_as<void>;
+};
 
 template <class B>
-concept memory_backend = provides_tensor<B> && provides_allocate<B> && provides_upload<B> && provides_download<B> &&
-                         provides_synchronize<B>;
+concept memory_backend =
+    provides_tensor<B> && provides_allocate<B> && provides_upload<B> && provides_download<B> && provides_synchronize<B>;
 
 // ---- network: what a U-Net is made of --------------------------------------------------------------------------------
 
 /// Weights (out, in, k, k) and bias (out, 1, 1, 1; null values: none) in the backend's layout and precision, once.
 template <class B> concept provides_pack_conv2d = requires(B& b, const host_weights& w, const conv2d_weights_of<B>& p) {
     { b.pack_conv2d(w, w) } -> std::same_as<conv2d_weights_of<B>>;
-    { p.shape() } -> std::convertible_to<shape4>; };
+    { p.shape() } -> std::convertible_to<shape4>;
+};
 
 /// gamma and beta, (c, 1, 1, 1) each.
 template <class B> concept provides_pack_norm = requires(B& b, const host_weights& w, const norm_weights_of<B>& p) {
     { b.pack_norm(w, w) } -> std::same_as<norm_weights_of<B>>;
-    { p.channels() } -> std::convertible_to<int>; };
+    { p.channels() } -> std::convertible_to<int>;
+};
 
 /// y = then(conv(x) + bias + residual). The residual has y's shape, or (1 or n, c, 1, 1) and is added to every pixel.
 /// A linear layer is a 1x1 convolution of (n, c, 1, 1).
-template <class B> concept provides_conv2d =
-    requires(B& b, const tensor_of<B>& x, const conv2d_weights_of<B>& w, const conv2d_options& o, tensor_of<B>& y) {
-    { b.conv2d(x, w, &x, o, y) } -> std::same_as<void>; };
+template <class B>
+concept provides_conv2d = requires(B& b, const tensor_of<B>& x, const conv2d_weights_of<B>& w, const conv2d_options& o,
+                                   tensor_of<B>& y) {
+    { b.conv2d(x, w, &x, o, y) } -> std::same_as<void>;
+};
 
 /// y = then(norm(x) * (1 + scale) + shift); scale_shift is (1 or n, 2c, 1, 1), scale first; null: 0 and 0.
-template <class B> concept provides_group_norm =
-    requires(B& b, const tensor_of<B>& x, const norm_weights_of<B>& w, const group_norm_options& o, tensor_of<B>& y) {
-    { b.group_norm(x, w, &x, o, y) } -> std::same_as<void>; };
+template <class B>
+concept provides_group_norm = requires(B& b, const tensor_of<B>& x, const norm_weights_of<B>& w,
+                                       const group_norm_options& o, tensor_of<B>& y) {
+    { b.group_norm(x, w, &x, o, y) } -> std::same_as<void>;
+};
 
 /// y = softmax(Q K^T / sqrt(c / heads)) V over the h*w tokens; qkv: (n, 3c, h, w), channels Q of all heads, then K, then V.
 template <class B> concept provides_attention = requires(B& b, const tensor_of<B>& qkv, tensor_of<B>& y) {
-    { b.attention(qkv, 4, y) } -> std::same_as<void>; };
+    { b.attention(qkv, 4, y) } -> std::same_as<void>;
+};
 
 /// Twice or half the rows and columns. Returned, not written, so that a backend may fold it into what follows.
 template <class B> concept provides_resize = requires(B& b, const tensor_of<B>& x, resampling mode) {
-    { b.resize(x, mode) } -> std::same_as<tensor_of<B>>; };
+    { b.resize(x, mode) } -> std::same_as<tensor_of<B>>;
+};
 
 /// The channels of the first tensor, then those of the second. Takes both over, so that a backend may join without a copy.
 template <class B> concept provides_concat = requires(B& b, tensor_of<B>&& x) {
-    { b.concat(std::move(x), std::move(x)) } -> std::same_as<tensor_of<B>>; };
+    { b.concat(std::move(x), std::move(x)) } -> std::same_as<tensor_of<B>>;
+};
 
 template <class B>
-concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provides_pack_norm<B> &&
-                          provides_conv2d<B> && provides_group_norm<B> && provides_attention<B> &&
-                          provides_resize<B> && provides_concat<B>;
+concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provides_pack_norm<B> && provides_conv2d<B> &&
+    provides_group_norm<B> && provides_attention<B> && provides_resize<B> && provides_concat<B>;
 
 // ---- diffusion: what a sampler does to images; float32 always --------------------------------------------------------
 
 /// Image i of y becomes draw `draw` of the Philox stream of seeds[i] (diffusion/philox.hpp), element by element in NCHW.
 template <class B> concept provides_normal = requires(B& b, std::span<const std::uint64_t> seeds, tensor_of<B>& y) {
-    { b.normal(seeds, std::uint64_t{}, y) } -> std::same_as<void>; };
+    { b.normal(seeds, std::uint64_t{}, y) } -> std::same_as<void>;
+};
 
 /// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted x_0.
-template <class B> concept provides_reverse_step =
-    requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p, tensor_of<B>* x0) {
-    { b.reverse_step(x, prediction, prediction, p, x0) } -> std::same_as<void>; };
+template <class B>
+concept provides_reverse_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p,
+                                         tensor_of<B>* x0) {
+    { b.reverse_step(x, prediction, prediction, p, x0) } -> std::same_as<void>;
+};
 
 /// x = m.signal * x + m.noise * z.
 template <class B> concept provides_forward_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& z, mixing m) {
-    { b.forward_step(x, z, m) } -> std::same_as<void>; };
+    { b.forward_step(x, z, m) } -> std::same_as<void>;
+};
 
 /// x = keep * (m.signal * known + m.noise * z) + (1 - keep) * x. known and keep: (1 or n, c, h, w), keep also (.., 1, h, w).
 template <class B> concept provides_merge = requires(B& b, tensor_of<B>& x, const tensor_of<B>& y, mixing m) {
-    { b.merge(x, y, y, y, m) } -> std::same_as<void>; };
+    { b.merge(x, y, y, y, m) } -> std::same_as<void>;
+};
 
 template <class B>
 concept diffusion_backend = memory_backend<B> && provides_normal<B> && provides_reverse_step<B> &&
-                            provides_forward_step<B> && provides_merge<B>;
+    provides_forward_step<B> && provides_merge<B>;
 
 template <class B> concept tensor_backend = network_backend<B> && diffusion_backend<B>;
 
 // ---- what a user may bring -------------------------------------------------------------------------------------------
 
 /// The network: x_t (n, c, h, w) at index t of the (respaced) schedule -> prediction (n, c or 2c, h, w).
-template <class D, class B>
-concept denoiser = requires(D& d, B& b, const tensor_of<B>& x, int t) {
-    { d(b, x, t) } -> std::same_as<tensor_of<B>>; };
+template <class D, class B> concept denoiser = requires(D& d, B& b, const tensor_of<B>& x, int t) {
+    { d(b, x, t) } -> std::same_as<tensor_of<B>>;
+};
 
 /// Fresh draws from N(0, I). state() and restore() make a run resumable.
-template <class N, class B>
-concept noise_source = requires(N& n, const N& saved, B& b, shape4 s) {
+template <class N, class B> concept noise_source = requires(N& n, const N& saved, B& b, shape4 s) {
     { n(b, s) } -> std::same_as<tensor_of<B>>;
     { saved.state() } -> std::copyable;
-    n.restore(saved.state()); };
+    n.restore(saved.state());
+};
 
 /// Imposes what is known on x at index t, before the network sees it; may draw noise.
 template <class C, class B, class N>
 concept conditioner = noise_source<N, B> && requires(C& c, B& b, tensor_of<B>& x, mixing marginal, N& noise) {
-    { c(b, x, marginal, noise) } -> std::same_as<void>; };
+    { c(b, x, marginal, noise) } -> std::same_as<void>;
+};
 
 /// A random-access list of transitions (from, to) with |from - to| = 1, from size() - 1 down to -1 (jump_schedule.hpp).
-template <class W>
-concept walk = requires(const W& w, std::size_t i) {
+template <class W> concept walk = requires(const W& w, std::size_t i) {
     { w.size() } -> std::convertible_to<std::size_t>;
-    { w[i] } -> std::convertible_to<transition>; };
+    { w[i] } -> std::convertible_to<transition>;
+};
+
+// clang-format on
 
 /// Says at compile time which primitive a backend lacks. Called by everything that takes a backend.
 template <class B> consteval void require_backend() {

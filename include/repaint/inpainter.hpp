@@ -21,7 +21,7 @@ struct inpaint_options {
     timestep_spec timesteps = 250;
     jump_options jumps = {};
     std::vector<int> labels = {}; ///< class-conditional networks: one per image, or one for all
-    bool composite = true;        ///< known pixels are the input's, exactly; false: the raw sample, as the official program
+    bool composite = true; ///< known pixels are the input's, exactly; false: the raw sample, as the official program
 };
 
 /// Thrown by inpainter::operator() when an observer stopped the run. Use start() and advance() to keep its state.
@@ -52,8 +52,9 @@ template <class NoiseState> struct inpainting_state {
             const float* mask = keep.image(keep.shape().n == 1 ? 0 : n).data() + (keep.shape().c == 1 ? 0 : part);
             float* out = result.image(n).data() + part;
             for (std::size_t i = 0; i < plane; ++i) {
-                out[i] = mask[i] == 1.0F ? known[i]
-                                         : (mask[i] == 0.0F ? drawn[i] : mask[i] * known[i] + (1.0F - mask[i]) * drawn[i]);
+                out[i] = mask[i] == 1.0F
+                             ? known[i]
+                             : (mask[i] == 0.0F ? drawn[i] : mask[i] * known[i] + (1.0F - mask[i]) * drawn[i]);
             }
         }
     }
@@ -69,9 +70,9 @@ inline void check_keep_mask(const host_tensor& image, const host_tensor& keep) {
                           std::to_string(i.w) + "x" + std::to_string(i.h) + ": they must have the same size");
     }
     if ((k.n != 1 && k.n != i.n) || (k.c != 1 && k.c != i.c)) {
-        throw shape_error("keep mask " + to_string(k) + " does not fit images " + to_string(i) +
-                          ", expected (1 or " + std::to_string(i.n) + ", 1 or " + std::to_string(i.c) + ", " +
-                          std::to_string(i.h) + ", " + std::to_string(i.w) + ")");
+        throw shape_error("keep mask " + to_string(k) + " does not fit images " + to_string(i) + ", expected (1 or " +
+                          std::to_string(i.n) + ", 1 or " + std::to_string(i.c) + ", " + std::to_string(i.h) + ", " +
+                          std::to_string(i.w) + ")");
     }
     for (const float value : keep.values()) {
         if (!(value >= 0.0F && value <= 1.0F)) {

@@ -12,7 +12,6 @@
 /// too; the cost is a few integer comparisons against milliseconds of work.
 namespace repaint::ops {
 
-
 /// conv2d as provides_conv2d describes it. Throws shape_error when channels, kernel, options or residual do not fit.
 template <network_backend B>
 [[nodiscard]] tensor_of<B> conv2d(B& b, const tensor_of<B>& x, const conv2d_weights_of<B>& w,
@@ -72,8 +71,7 @@ template <network_backend B>
         const shape4 s = scale_shift->shape();
         if ((s.n != 1 && s.n != in.n) || s.c != 2 * in.c || s.h != 1 || s.w != 1) {
             throw shape_error("group_norm: scale_shift " + to_string(s) + " does not fit input " + to_string(in) +
-                              ", expected (1 or " + std::to_string(in.n) + ", " + std::to_string(2 * in.c) +
-                              ", 1, 1)");
+                              ", expected (1 or " + std::to_string(in.n) + ", " + std::to_string(2 * in.c) + ", 1, 1)");
         }
     }
     auto y = b.allocate(in);
@@ -82,8 +80,7 @@ template <network_backend B>
 }
 
 /// attention as provides_attention describes it. Throws shape_error when the channels do not divide.
-template <network_backend B>
-[[nodiscard]] tensor_of<B> attention(B& b, const tensor_of<B>& qkv, int heads) {
+template <network_backend B> [[nodiscard]] tensor_of<B> attention(B& b, const tensor_of<B>& qkv, int heads) {
     const shape4 in = qkv.shape();
     if (heads < 1 || in.c % 3 != 0 || (in.c / 3) % heads != 0) {
         throw shape_error("attention: " + to_string(in) + " does not divide into queries, keys and values of " +
@@ -95,8 +92,7 @@ template <network_backend B>
 }
 
 /// Twice the size by repetition, or half of it by the mean of 2x2. Throws shape_error when odd rows are to be halved.
-template <network_backend B>
-[[nodiscard]] tensor_of<B> resize(B& b, const tensor_of<B>& x, resampling mode) {
+template <network_backend B> [[nodiscard]] tensor_of<B> resize(B& b, const tensor_of<B>& x, resampling mode) {
     const shape4 in = x.shape();
     if (mode == resampling::average_down && (in.h % 2 != 0 || in.w % 2 != 0)) {
         throw shape_error("resize: " + to_string(in) + " cannot be halved, rows and columns must be even");
@@ -105,8 +101,7 @@ template <network_backend B>
 }
 
 /// Joins along channels. Throws shape_error unless batch, rows and columns agree.
-template <network_backend B>
-[[nodiscard]] tensor_of<B> concat(B& b, tensor_of<B> first, tensor_of<B> second) {
+template <network_backend B> [[nodiscard]] tensor_of<B> concat(B& b, tensor_of<B> first, tensor_of<B> second) {
     const shape4 f = first.shape();
     const shape4 s = second.shape();
     if (f.n != s.n || f.h != s.h || f.w != s.w) {
@@ -135,8 +130,8 @@ void reverse_step(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const t
     const shape4 expected{in.n, is_learned(p.variance) ? 2 * in.c : in.c, in.h, in.w};
     if (prediction.shape() != expected) {
         throw shape_error("reverse_step: the network returned " + to_string(prediction.shape()) + " for images " +
-                          to_string(in) + ", a " + (is_learned(p.variance) ? "learned" : "fixed") +
-                          " variance needs " + to_string(expected));
+                          to_string(in) + ", a " + (is_learned(p.variance) ? "learned" : "fixed") + " variance needs " +
+                          to_string(expected));
     }
     if (z.shape() != in || (x0 != nullptr && x0->shape() != in)) {
         throw shape_error("reverse_step: noise " + to_string(z.shape()) + " does not fit images " + to_string(in));

@@ -20,7 +20,8 @@ struct tolerance {
 };
 
 /// Empty when they agree; else both shapes, the worst element, and the errors as a share of the tolerance.
-inline std::string difference(const repaint::host_tensor& actual, const repaint::host_tensor& expected, tolerance allowed) {
+inline std::string difference(const repaint::host_tensor& actual, const repaint::host_tensor& expected,
+                              tolerance allowed) {
     if (actual.shape() != expected.shape()) {
         return "shape " + to_string(actual.shape()) + " instead of " + to_string(expected.shape());
     }

@@ -113,9 +113,16 @@ inline network read_network(const std::string& name) {
     return result;
 }
 
-inline const std::vector<std::string> networks{
-    "updown_legacy",     "strided_additive",   "one_level",      "new_order",
-    "heads_by_count",    "class_labels",       "half_multiplier", "non_square_odd_batch",
-    "non_square_strided", "two_blocks_three_levels", "labels_new_order_strided"};
+inline const std::vector<std::string> networks{"updown_legacy",
+                                               "strided_additive",
+                                               "one_level",
+                                               "new_order",
+                                               "heads_by_count",
+                                               "class_labels",
+                                               "half_multiplier",
+                                               "non_square_odd_batch",
+                                               "non_square_strided",
+                                               "two_blocks_three_levels",
+                                               "labels_new_order_strided"};
 
 } // namespace golden

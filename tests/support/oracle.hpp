@@ -23,11 +23,12 @@ inline double then(repaint::activation a, double x) {
     return a == repaint::activation::silu ? x / (1.0 + std::exp(-x)) : x;
 }
 
-inline host_tensor conv2d(const host_tensor& x, const host_tensor& w, const host_tensor& bias, const host_tensor* residual,
-                          const repaint::conv2d_options& o) {
+inline host_tensor conv2d(const host_tensor& x, const host_tensor& w, const host_tensor& bias,
+                          const host_tensor* residual, const repaint::conv2d_options& o) {
     const shape4 in = x.shape();
     const shape4 k = w.shape();
-    host_tensor y({in.n, k.n, (in.h + 2 * o.padding - k.h) / o.stride + 1, (in.w + 2 * o.padding - k.w) / o.stride + 1});
+    host_tensor y(
+        {in.n, k.n, (in.h + 2 * o.padding - k.h) / o.stride + 1, (in.w + 2 * o.padding - k.w) / o.stride + 1});
     const shape4 out = y.shape();
     for (int n = 0; n < out.n; ++n) {
         for (int c = 0; c < out.c; ++c) {
@@ -40,7 +41,8 @@ inline host_tensor conv2d(const host_tensor& x, const host_tensor& w, const host
                                 const int row = i * o.stride + a - o.padding;
                                 const int column = j * o.stride + b - o.padding;
                                 if (row >= 0 && row < in.h && column >= 0 && column < in.w) {
-                                    sum += static_cast<double>(x(n, d, row, column)) * static_cast<double>(w(c, d, a, b));
+                                    sum +=
+                                        static_cast<double>(x(n, d, row, column)) * static_cast<double>(w(c, d, a, b));
                                 }
                             }
                         }

@@ -64,9 +64,10 @@ private:
     [[nodiscard]] std::size_t image_size() const { return static_cast<std::size_t>(shape_.c) * shape_.plane(); }
 
     [[nodiscard]] std::size_t offset(int n, int c, int h, int w) const {
-        const auto row = (static_cast<std::size_t>(n) * static_cast<std::size_t>(shape_.c) +
-                          static_cast<std::size_t>(c)) * static_cast<std::size_t>(shape_.h) +
-                         static_cast<std::size_t>(h);
+        const auto row =
+            (static_cast<std::size_t>(n) * static_cast<std::size_t>(shape_.c) + static_cast<std::size_t>(c)) *
+                static_cast<std::size_t>(shape_.h) +
+            static_cast<std::size_t>(h);
         return row * static_cast<std::size_t>(shape_.w) + static_cast<std::size_t>(w);
     }
 

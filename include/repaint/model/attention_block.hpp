@@ -35,8 +35,7 @@ public:
     /// Takes its weights under `name`, e.g. "middle_block.1".
     attention_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int channels,
                     int heads)
-        : norm_(group_norm_options{config.norm_groups, config.norm_epsilon, activation::none}),
-          heads_(heads),
+        : norm_(group_norm_options{config.norm_groups, config.norm_epsilon, activation::none}), heads_(heads),
           norm_weights_(b.pack_norm(weights.take(name + ".norm.weight", {channels, 1, 1, 1}),
                                     weights.take(name + ".norm.bias", {channels, 1, 1, 1}))),
           qkv_(b.pack_conv2d(ordered(weights.take(name + ".qkv.weight", {3 * channels, channels, 1, 1}), config),
@@ -47,7 +46,7 @@ public:
     /// (n, c, h, w) -> (n, c, h, w)
     tensor_of<B> operator()(B& b, const tensor_of<B>& x) const {
         auto h = ops::group_norm(b, x, norm_weights_, norm_);
-        h = ops::conv2d(b, h, qkv_);                                                      // (n, 3c, h, w)
+        h = ops::conv2d(b, h, qkv_); // (n, 3c, h, w)
         h = ops::attention(b, h, heads_);
         return ops::conv2d(b, h, projection_, {}, &x);
     }

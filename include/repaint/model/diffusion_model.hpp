@@ -31,8 +31,8 @@ struct diffusion_settings {
 
 /// What was found out about a model while reading it, for people.
 struct model_description {
-    std::string family;               ///< "guided-diffusion U-Net"
-    std::string format;               ///< of the file
+    std::string family; ///< "guided-diffusion U-Net"
+    std::string format; ///< of the file
     std::size_t tensors = 0;
     std::uint64_t parameters = 0;
     int image_size = 0;               ///< rows and columns it was trained at; 0: the files do not say
@@ -60,8 +60,7 @@ public:
     [[nodiscard]] tensor_of<B> operator()(B& b, const tensor_of<B>& x, int t) {
         auto known = embeddings_.find(t);
         if (known == embeddings_.end()) {
-            const auto timestep =
-                static_cast<float>(process_->schedule.timestep(t) * model_->diffusion.timestep_scale);
+            const auto timestep = static_cast<float>(process_->schedule.timestep(t) * model_->diffusion.timestep_scale);
             known = embeddings_.emplace(t, model_->network.embed(b, timestep, labels_)).first;
         }
         return model_->network(b, x, known->second);

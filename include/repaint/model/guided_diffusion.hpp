@@ -410,12 +410,14 @@ inline variance_type variance_from(official_settings& settings, bool learned) {
     const bool small = settings.boolean("sigma_small").value_or(false);
     const auto name = settings.string("variance_type");
     if (!name) {
-        return learned ? variance_type::learned_range : (small ? variance_type::fixed_small : variance_type::fixed_large);
+        return learned ? variance_type::learned_range
+                       : (small ? variance_type::fixed_small : variance_type::fixed_large);
     }
-    constexpr std::array<std::pair<const char*, variance_type>, 4> names{{{"learned_range", variance_type::learned_range},
-                                                                          {"learned", variance_type::learned},
-                                                                          {"fixed_small", variance_type::fixed_small},
-                                                                          {"fixed_large", variance_type::fixed_large}}};
+    constexpr std::array<std::pair<const char*, variance_type>, 4> names{
+        {{"learned_range", variance_type::learned_range},
+         {"learned", variance_type::learned},
+         {"fixed_small", variance_type::fixed_small},
+         {"fixed_large", variance_type::fixed_large}}};
     for (const auto& [text, type] : names) {
         if (*name == text) {
             if (is_learned(type) != learned) {
@@ -478,11 +480,11 @@ inline bool is_guided_diffusion(const checkpoint& file) {
 /// such network, when a setting contradicts it, or when a setting's value is not accepted.
 inline guided_diffusion_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
     if (!is_guided_diffusion(file)) {
-        throw format_error(file.path.string() + ": not a guided-diffusion U-Net, there is no tensor " +
-                           (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight"
-                                                                                : "input_blocks.0.0.weight") +
-                           " among its " + std::to_string(file.tensors.size()) +
-                           (file.tensors.empty() ? "" : " (the first is " + file.tensors.begin()->first + ")"));
+        throw format_error(
+            file.path.string() + ": not a guided-diffusion U-Net, there is no tensor " +
+            (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight") +
+            " among its " + std::to_string(file.tensors.size()) +
+            (file.tensors.empty() ? "" : " (the first is " + file.tensors.begin()->first + ")"));
     }
     if (!detail::has_tensor(file, "output_blocks.0.0.in_layers.0.weight")) {
         throw format_error(file.path.string() +

@@ -41,9 +41,9 @@ public:
 
     /// x: (n, in, h, w), projected: (1 or n, out or 2 out, 1, 1) -> (n, out, h', w')
     tensor_of<B> operator()(B& b, const tensor_of<B>& x, const tensor_of<B>& projected) const {
-        auto h = ops::group_norm(b, x, norm1_, norm_);                                    // (n, in,  h,  w)
+        auto h = ops::group_norm(b, x, norm1_, norm_); // (n, in,  h,  w)
         if (resample_) {
-            h = ops::resize(b, h, *resample_);                                            // (n, in,  h', w')
+            h = ops::resize(b, h, *resample_); // (n, in,  h', w')
         }
         h = ops::conv2d(b, h, conv1_, {.padding = 1}, scale_shift_ ? nullptr : &projected); // (n, out, h', w')
         h = ops::group_norm(b, h, norm2_, norm_, scale_shift_ ? &projected : nullptr);
@@ -52,10 +52,10 @@ public:
         }
         std::optional<tensor_of<B>> shortcut;
         if (resample_) {
-            shortcut = ops::resize(b, x, *resample_);                                     // (n, in,  h', w')
+            shortcut = ops::resize(b, x, *resample_); // (n, in,  h', w')
         }
         if (skip_) {
-            shortcut = ops::conv2d(b, shortcut ? *shortcut : x, *skip_);                  // (n, out, h', w')
+            shortcut = ops::conv2d(b, shortcut ? *shortcut : x, *skip_); // (n, out, h', w')
         }
         return ops::conv2d(b, h, conv2_, {.padding = 1}, &*shortcut);
     }

@@ -66,8 +66,8 @@ private:
         host_tensor rows({static_cast<int>(labels.size()), width, 1, 1});
         if (labels_->values) {
             for (std::size_t i = 0; i < labels.size(); ++i) {
-                const float* row = labels_->values.get() +
-                                   static_cast<std::size_t>(labels[i]) * static_cast<std::size_t>(width);
+                const float* row =
+                    labels_->values.get() + static_cast<std::size_t>(labels[i]) * static_cast<std::size_t>(width);
                 std::copy_n(row, width, rows.image(static_cast<int>(i)).begin());
             }
         }

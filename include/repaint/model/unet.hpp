@@ -29,9 +29,8 @@ public:
     unet(B& b, const unet_config& config, weight_map& weights) : config_(config), mlp_(b, config, weights) {
         const auto channels_at = [&](std::size_t level) { return config.levels[level].channels; };
         int channels = channels_at(0);
-        first_ = b.pack_conv2d(
-            weights.take("input_blocks.0.0.weight", {channels, config.in_channels, 3, 3}),
-            weights.take("input_blocks.0.0.bias", {channels, 1, 1, 1}));
+        first_ = b.pack_conv2d(weights.take("input_blocks.0.0.weight", {channels, config.in_channels, 3, 3}),
+                               weights.take("input_blocks.0.0.bias", {channels, 1, 1, 1}));
 
         // Down: what each step leaves behind is a skip connection, the first convolution's result included.
         std::vector<int> skips{channels};
@@ -43,8 +42,7 @@ public:
                 step.residual.emplace(b, config, weights, name + ".0", channels, channels_at(level));
                 channels = channels_at(level);
                 if (config.levels[level].attention) {
-                    step.attention.emplace(b, config, weights, name + ".1", channels,
-                                           config.heads_for(channels, name));
+                    step.attention.emplace(b, config, weights, name + ".1", channels, config.heads_for(channels, name));
                 }
                 skips.push_back(channels);
             }
@@ -85,9 +83,8 @@ public:
                     if (config.resblock_updown) {
                         step.residual_up.emplace(b, config, weights, last, channels, channels, resampling::nearest_up);
                     } else {
-                        step.conv_up =
-                            b.pack_conv2d(weights.take(last + ".conv.weight", {channels, channels, 3, 3}),
-                                          weights.take(last + ".conv.bias", {channels, 1, 1, 1}));
+                        step.conv_up = b.pack_conv2d(weights.take(last + ".conv.weight", {channels, channels, 3, 3}),
+                                                     weights.take(last + ".conv.bias", {channels, 1, 1, 1}));
                     }
                 }
             }
@@ -107,7 +104,8 @@ public:
         check_labels(config_, labels);
         const auto shared = mlp_(b, timestep, labels);
         embedding result;
-        for_each_residual([&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
+        for_each_residual(
+            [&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
         return result;
     }
 
@@ -120,7 +118,7 @@ public:
         };
 
         std::vector<tensor_of<B>> skips;
-        skips.push_back(ops::conv2d(b, x, *first_, {.padding = 1}));                      // (n, c_0, h, w)
+        skips.push_back(ops::conv2d(b, x, *first_, {.padding = 1})); // (n, c_0, h, w)
         for (const auto& step : down_) {
             if (step.strided) {
                 skips.push_back(ops::conv2d(b, skips.back(), *step.strided, {.stride = 2, .padding = 1}));

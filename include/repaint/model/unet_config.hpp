@@ -23,17 +23,18 @@ enum class qkv_order { per_head, grouped };
 /// The architecture of a guided-diffusion U-Net (Dhariwal and Nichol 2021, section 3), as run-time data.
 struct unet_config {
     int in_channels = 3;
-    int out_channels = 6;            ///< 2 * in_channels when the variance is learned
-    int model_channels = 0;          ///< width of the timestep embedding; its MLP has four times as many
-    std::vector<unet_level> levels;  ///< from full resolution down
-    int res_blocks = 2;              ///< per level on the way down; one more on the way up
-    int heads = 4;                   ///< per attention block, unless head_channels is set
-    int heads_up = 0;                ///< heads on the way up when they differ; 0: the same
-    int head_channels = 0;           ///< width of one head; 0: use heads
+    int out_channels = 6;           ///< 2 * in_channels when the variance is learned
+    int model_channels = 0;         ///< width of the timestep embedding; its MLP has four times as many
+    std::vector<unet_level> levels; ///< from full resolution down
+    int res_blocks = 2;             ///< per level on the way down; one more on the way up
+    int heads = 4;                  ///< per attention block, unless head_channels is set
+    int heads_up = 0;               ///< heads on the way up when they differ; 0: the same
+    int head_channels = 0;          ///< width of one head; 0: use heads
     qkv_order order = qkv_order::per_head;
-    bool scale_shift_norm = true;    ///< the embedding scales and shifts the second norm; otherwise it is added before it
-    bool resblock_updown = false;    ///< residual blocks resample; otherwise a strided convolution, and nearest + convolution
-    int classes = 0;                 ///< rows of the label embedding; 0: unconditional
+    bool scale_shift_norm = true; ///< the embedding scales and shifts the second norm; otherwise it is added before it
+    bool resblock_updown =
+        false;       ///< residual blocks resample; otherwise a strided convolution, and nearest + convolution
+    int classes = 0; ///< rows of the label embedding; 0: unconditional
     int norm_groups = 32;
     float norm_epsilon = 1e-5F;
 
@@ -68,7 +69,8 @@ inline void check_labels(const unet_config& config, std::span<const int> labels)
     }
     for (const int label : labels) {
         if (label < 0 || label >= config.classes) {
-            throw std::invalid_argument("label " + std::to_string(label) + " is out of range, this network knows 0 to " +
+            throw std::invalid_argument("label " + std::to_string(label) +
+                                        " is out of range, this network knows 0 to " +
                                         std::to_string(config.classes - 1));
         }
     }

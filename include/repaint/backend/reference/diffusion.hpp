@@ -37,9 +37,7 @@ inline void reverse_step(array4& x, const array4& prediction, const array4& z, c
     }
 }
 
-inline void forward_step(array4& x, const array4& z, const mixing& m) {
-    xt::noalias(x) = m.signal * x + m.noise * z;
-}
+inline void forward_step(array4& x, const array4& z, const mixing& m) { xt::noalias(x) = m.signal * x + m.noise * z; }
 
 inline void merge(array4& x, const array4& known, const array4& keep, const array4& z, const mixing& m) {
     const std::size_t channels = extent(x, 1);
@@ -48,8 +46,7 @@ inline void merge(array4& x, const array4& known, const array4& keep, const arra
         for (std::size_t c = 0; c < channels; ++c) {
             float* to = image(x, n) + c * pixels;
             const float* from = image(known, extent(known, 0) == 1 ? 0 : n) + c * pixels;
-            const float* mask =
-                image(keep, extent(keep, 0) == 1 ? 0 : n) + (extent(keep, 1) == 1 ? 0 : c * pixels);
+            const float* mask = image(keep, extent(keep, 0) == 1 ? 0 : n) + (extent(keep, 1) == 1 ? 0 : c * pixels);
             const float* noise = image(z, n) + c * pixels;
             for (std::size_t i = 0; i < pixels; ++i) {
                 to[i] = merged(m, to[i], from[i], mask[i], noise[i]);

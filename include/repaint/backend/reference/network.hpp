@@ -58,8 +58,8 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
         for (std::size_t ky = 0; ky < kernel_rows; ++ky) {
             for (std::size_t kx = 0; kx < kernel_columns; ++kx) {
                 for (std::size_t row = first_row; row < last_row; ++row) {
-                    const auto y = static_cast<std::ptrdiff_t>(row) * options.stride +
-                                   static_cast<std::ptrdiff_t>(ky) - options.padding;
+                    const auto y = static_cast<std::ptrdiff_t>(row) * options.stride + static_cast<std::ptrdiff_t>(ky) -
+                                   options.padding;
                     if (y < 0 || y >= rows) {
                         out = std::fill_n(out, output_columns, 0.0F);
                         continue;
@@ -67,8 +67,8 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
                     // Output columns whose pixel lies inside the image; zeros left and right of them.
                     const float* source = plane + y * columns + static_cast<std::ptrdiff_t>(kx) - options.padding;
                     const auto first = std::min(outputs, at_least(options.padding - static_cast<std::ptrdiff_t>(kx)));
-                    const auto last =
-                        std::clamp(at_least(columns + options.padding - static_cast<std::ptrdiff_t>(kx)), first, outputs);
+                    const auto last = std::clamp(at_least(columns + options.padding - static_cast<std::ptrdiff_t>(kx)),
+                                                 first, outputs);
                     out = std::fill_n(out, first, 0.0F);
                     if (options.stride == 1) {
                         out = std::copy(source + first, source + last, out);
@@ -212,8 +212,7 @@ inline void attention(const array4& qkv, int heads, array4& y) {
                 matrix result({width, count});
                 xt::blas::gemm(values, weights, result, false, true);
                 for (std::size_t d = 0; d < width; ++d) {
-                    std::copy_n(result.data() + d * count, count,
-                                image(y, n) + (head * width + d) * tokens + first);
+                    std::copy_n(result.data() + d * count, count, image(y, n) + (head * width + d) * tokens + first);
                 }
             }
         }
