@@ -39,7 +39,7 @@ start() {
     folder=$out/$1
     say "$1: $name"
     "$repaint" inpaint "$model" --image "$3" --keep "$out/$1.png" --samples "$samples" --seed "$2" --threads 1 --quiet \
-        --timesteps 50 --jump-length 10 --jump-n-sample 4 -o "$folder" &
+        --timesteps 50 --jump-length 10 --jump-n-sample 8 -o "$folder" &
     started="$started $!"
     row="$3,$3@$out/$1.png,$folder/$name.png"
     sample=2
@@ -64,7 +64,7 @@ begin=$(date +%s)
 rows=""
 started=""
 "$repaint" mask half --size "$size" -o "$out/half.png"
-"$repaint" mask wide --size "$size" --seed 3 -o "$out/wide.png"
+"$repaint" mask wide --size "$size" --seed 10 -o "$out/wide.png"
 "$repaint" mask lines --size "$size" -o "$out/lines.png"
 "$repaint" mask super-resolve --size "$size" -o "$out/super-resolve.png"
 
@@ -74,7 +74,7 @@ if [ ! -e "$1" ]; then
     say "There are no pictures in $pictures." >&2
     exit 1
 fi
-seed=0
+seed=1
 for case in half wide lines super-resolve; do
     start "$case" "$seed" "$1"
     seed=$((seed + samples))
