@@ -1,6 +1,7 @@
 #include "run_state.hpp"
 
 #include <cstring>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -13,23 +14,6 @@ namespace {
 using repaint::dtype;
 using repaint::host_tensor;
 using repaint::stored_tensor;
-
-template <class T> stored_tensor stored(const T* data, dtype type, std::vector<std::int64_t> shape) {
-    stored_tensor result;
-    result.shape = std::move(shape);
-    result.type = type;
-    result.strides.assign(result.shape.size(), 1);
-    for (std::size_t axis = result.shape.size(); axis-- > 1;) {
-        result.strides[axis - 1] = result.strides[axis] * result.shape[axis];
-    }
-    result.data = reinterpret_cast<const std::byte*>(data);
-    return result;
-}
-
-stored_tensor stored(const host_tensor& x) {
-    const auto s = x.shape();
-    return stored(x.data(), dtype::f32, {s.n, s.c, s.h, s.w});
-}
 
 host_tensor restored(const std::filesystem::path& path, const repaint::checkpoint& file, const std::string& name) {
     const auto found = file.tensors.find(name);
@@ -63,11 +47,10 @@ std::uint64_t number(const std::filesystem::path& path, const repaint::checkpoin
 
 void save_run_state(const std::filesystem::path& path, const run_state& state) {
     std::map<std::string, stored_tensor> tensors;
-    tensors.emplace("x", stored(state.batch.x));
-    tensors.emplace(
-        "noise", stored(state.batch.noise.data(), dtype::u64, {static_cast<std::int64_t>(state.batch.noise.size())}));
+    tensors.emplace("x", repaint::describe(state.batch.x));
+    tensors.emplace("noise", repaint::describe(std::as_bytes(std::span(state.batch.noise))));
     for (std::size_t i = 0; i < state.finished.size(); ++i) {
-        tensors.emplace("finished." + std::to_string(i), stored(state.finished[i]));
+        tensors.emplace("finished." + std::to_string(i), repaint::describe(state.finished[i]));
     }
     std::map<std::string, std::string> metadata{{"format", "repaint run state 1"},
                                                 {"position", std::to_string(state.batch.position)},
@@ -97,12 +80,13 @@ run_state load_run_state(const std::filesystem::path& path, const std::map<std::
     state.batch.position = number(path, file, "position");
     state.batch.x = restored(path, file, "x");
     const auto noise = file.tensors.find("noise");
-    if (noise == file.tensors.end() || noise->second.type != dtype::u64) {
+    if (noise == file.tensors.end() || noise->second.type != dtype::u8 ||
+        noise->second.numel() % sizeof(std::uint64_t) != 0) {
         throw repaint::format_error(path.string() + ": not the state of a stopped run, its noise is missing");
     }
-    state.batch.noise.resize(noise->second.numel());
+    state.batch.noise.resize(noise->second.numel() / sizeof(std::uint64_t));
     if (!state.batch.noise.empty()) {
-        std::memcpy(state.batch.noise.data(), noise->second.data, state.batch.noise.size() * sizeof(std::uint64_t));
+        std::memcpy(state.batch.noise.data(), noise->second.data, noise->second.numel());
     }
     const std::uint64_t finished = number(path, file, "finished");
     if (finished > file.tensors.size()) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,14 +65,7 @@ inline std::vector<float> generated(std::string_view name, std::size_t count, fl
 /// A tensor of one's own making for a checkpoint.
 inline repaint::stored_tensor stored(std::vector<std::int64_t> shape, std::vector<float> values) {
     const auto owner = std::make_shared<std::vector<float>>(std::move(values));
-    repaint::stored_tensor result;
-    result.type = repaint::dtype::f32;
-    result.strides.assign(shape.size(), 1);
-    for (std::size_t axis = shape.size(); axis-- > 1;) {
-        result.strides[axis - 1] = result.strides[axis] * shape[axis];
-    }
-    result.shape = std::move(shape);
-    result.data = reinterpret_cast<const std::byte*>(owner->data());
+    auto result = repaint::describe(std::span<const float>(*owner), std::move(shape));
     result.owner = owner;
     return result;
 }
