@@ -39,7 +39,7 @@ start() {
     folder=$out/$1
     say "$1: $name"
     "$repaint" inpaint "$model" --image "$3" --keep "$out/$1.png" --samples "$samples" --seed "$2" --threads 1 --quiet \
-        --timesteps 50 --jump-length 10 --jump-n-sample 8 -o "$folder" &
+        --timesteps 50 --jump-length 10 --jump-n-sample 5 -o "$folder" &
     started="$started $!"
     row="$3,$3@$out/$1.png,$folder/$name.png"
     sample=2

@@ -13,7 +13,7 @@
 #include <repaint/backend/reference/xtensor.hpp>
 #include <repaint/concepts.hpp>
 
-/// Layout: NCHW, as PyTorch's. Precision: float32, statistics in double. Threads: those of the BLAS behind xtensor-blas
+/// Layout: NCHW, as PyTorch's. Precision: float32, sums in double. Threads: those of the BLAS behind xtensor-blas
 /// (OpenBLAS's stall when something else uses the cores: OPENBLAS_NUM_THREADS=1 is the safe choice); the object has no
 /// state, one per thread is still the rule. Memory: one xtensor per tensor, freed at once; weights stay where the
 /// checkpoint is mapped. Bad at: speed; it is the oracle.

@@ -22,7 +22,8 @@
 namespace repaint::detail::reference {
 
 using array4 = xt::xtensor<float, 4>;
-using matrix = xt::xtensor<float, 2>;
+/// Products are summed in double: what judges the rounding of others should have less of its own.
+using matrix = xt::xtensor<double, 2>;
 
 /// A row-major matrix over memory owned by someone else.
 inline auto matrix_view(const float* data, std::size_t rows, std::size_t columns) {
@@ -47,7 +48,7 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
     const auto kernel_rows = static_cast<std::size_t>(kernel.h);
     const auto kernel_columns = static_cast<std::size_t>(kernel.w);
     matrix result({channels * kernel_rows * kernel_columns, (last_row - first_row) * output_columns});
-    float* out = result.data();
+    double* out = result.data();
     const auto outputs = static_cast<std::ptrdiff_t>(output_columns);
     // The first output column at or right of an input column.
     const auto at_least = [&](std::ptrdiff_t column) {
@@ -61,7 +62,7 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
                     const auto y = static_cast<std::ptrdiff_t>(row) * options.stride + static_cast<std::ptrdiff_t>(ky) -
                                    options.padding;
                     if (y < 0 || y >= rows) {
-                        out = std::fill_n(out, output_columns, 0.0F);
+                        out = std::fill_n(out, output_columns, 0.0);
                         continue;
                     }
                     // Output columns whose pixel lies inside the image; zeros left and right of them.
@@ -69,7 +70,7 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
                     const auto first = std::min(outputs, at_least(options.padding - static_cast<std::ptrdiff_t>(kx)));
                     const auto last = std::clamp(at_least(columns + options.padding - static_cast<std::ptrdiff_t>(kx)),
                                                  first, outputs);
-                    out = std::fill_n(out, first, 0.0F);
+                    out = std::fill_n(out, first, 0.0);
                     if (options.stride == 1) {
                         out = std::copy(source + first, source + last, out);
                     } else {
@@ -77,7 +78,7 @@ inline matrix patches(const float* x, const array4& like, const shape4& kernel, 
                             *out++ = source[column * options.stride];
                         }
                     }
-                    out = std::fill_n(out, outputs - last, 0.0F);
+                    out = std::fill_n(out, outputs - last, 0.0);
                 }
             }
         }
@@ -95,20 +96,21 @@ inline void conv2d(const array4& x, const host_weights& weights, const float* bi
     const std::size_t columns = extent(y, 3);
     const bool pointwise = kernel.plane() == 1 && options.stride == 1 && options.padding == 0;
     const std::size_t strip =
-        pointwise ? rows : std::clamp<std::size_t>((std::size_t{1} << 20) / (depth * columns), 1, rows);
-    const auto weight_matrix = matrix_view(weights.values.get(), channels, depth);
+        pointwise ? rows : std::clamp<std::size_t>((std::size_t{1} << 19) / (depth * columns), 1, rows);
+    const matrix weight_matrix = matrix_view(weights.values.get(), channels, depth);
     for (std::size_t n = 0; n < extent(x, 0); ++n) {
         for (std::size_t first = 0; first < rows; first += strip) {
             const std::size_t last = std::min(first + strip, rows);
             const std::size_t pixels = (last - first) * columns;
             matrix product({channels, pixels});
             if (pointwise) {
-                xt::blas::gemm(weight_matrix, matrix_view(image(x, n), depth, pixels), product);
+                const matrix input = matrix_view(image(x, n), depth, pixels);
+                xt::blas::gemm(weight_matrix, input, product);
             } else {
                 xt::blas::gemm(weight_matrix, patches(image(x, n), x, kernel, options, first, last, columns), product);
             }
             for (std::size_t c = 0; c < channels; ++c) {
-                const float* from = product.data() + c * pixels;
+                const double* from = product.data() + c * pixels;
                 float* to = image(y, n) + (c * rows + first) * columns;
                 float constant = bias == nullptr ? 0.0F : bias[c];
                 const float* addend = nullptr;
@@ -121,7 +123,7 @@ inline void conv2d(const array4& x, const host_weights& weights, const float* bi
                     }
                 }
                 for (std::size_t i = 0; i < pixels; ++i) {
-                    const float value = from[i] + constant + (addend == nullptr ? 0.0F : addend[i]);
+                    const float value = static_cast<float>(from[i]) + constant + (addend == nullptr ? 0.0F : addend[i]);
                     to[i] = options.then == activation::silu ? silu(value) : value;
                 }
             }
@@ -180,27 +182,27 @@ inline void attention(const array4& qkv, int heads, array4& y) {
     const std::size_t tokens = extent(y, 2) * extent(y, 3);
     const std::size_t width = channels / static_cast<std::size_t>(heads);
     const std::size_t strip = std::min<std::size_t>(tokens, 256);
-    const auto scale = static_cast<float>(1.0 / std::sqrt(std::sqrt(static_cast<double>(width))));
+    const double scale = 1.0 / std::sqrt(std::sqrt(static_cast<double>(width)));
     for (std::size_t n = 0; n < extent(y, 0); ++n) {
         for (std::size_t head = 0; head < static_cast<std::size_t>(heads); ++head) {
             const float* q = image(qkv, n) + head * width * tokens;
             const float* k = q + channels * tokens;
             const matrix keys = matrix_view(k, width, tokens) * scale;
-            const auto values = matrix_view(k + channels * tokens, width, tokens);
+            const matrix values = matrix_view(k + channels * tokens, width, tokens);
             for (std::size_t first = 0; first < tokens; first += strip) {
                 const std::size_t count = std::min(strip, tokens - first);
                 matrix queries({count, width});
                 for (std::size_t d = 0; d < width; ++d) {
                     for (std::size_t i = 0; i < count; ++i) {
-                        queries(i, d) = q[d * tokens + first + i] * scale;
+                        queries(i, d) = static_cast<double>(q[d * tokens + first + i]) * scale;
                     }
                 }
                 matrix weights({count, tokens});
                 xt::blas::gemm(queries, keys, weights);
                 for (std::size_t i = 0; i < count; ++i) {
-                    float* row = weights.data() + i * tokens;
-                    const float largest = *std::max_element(row, row + tokens);
-                    float sum = 0.0F;
+                    double* row = weights.data() + i * tokens;
+                    const double largest = *std::max_element(row, row + tokens);
+                    double sum = 0.0;
                     for (std::size_t j = 0; j < tokens; ++j) {
                         row[j] = std::exp(row[j] - largest);
                         sum += row[j];
@@ -212,7 +214,9 @@ inline void attention(const array4& qkv, int heads, array4& y) {
                 matrix result({width, count});
                 xt::blas::gemm(values, weights, result, false, true);
                 for (std::size_t d = 0; d < width; ++d) {
-                    std::copy_n(result.data() + d * count, count, image(y, n) + (head * width + d) * tokens + first);
+                    std::transform(result.data() + d * count, result.data() + (d + 1) * count,
+                                   image(y, n) + (head * width + d) * tokens + first,
+                                   [](double value) { return static_cast<float>(value); });
                 }
             }
         }
