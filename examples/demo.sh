@@ -32,16 +32,16 @@ build() {
         --target repaint_program contact_sheet
 }
 
-# start CASE SEED PICTURE: begins to fill the hole of $out/CASE.png in the picture, and adds a row to the contact sheet.
+# start CASE PASSES SEED PICTURE: begins to fill the hole of $out/CASE.png in the picture, and adds a row to the contact sheet.
 # The rows run side by side, each on one thread: a network this small gains nothing from more.
 start() {
-    name=$(basename "$3" .png)
+    name=$(basename "$4" .png)
     folder=$out/$1
     say "$1: $name"
-    "$repaint" inpaint "$model" --image "$3" --keep "$out/$1.png" --samples "$samples" --seed "$2" --threads 1 --quiet \
-        --timesteps 50 --jump-length 10 --jump-n-sample 5 -o "$folder" &
+    "$repaint" inpaint "$model" --image "$4" --keep "$out/$1.png" --samples "$samples" --seed "$3" --threads 1 --quiet \
+        --timesteps 50 --jump-length 10 --jump-n-sample "$2" -o "$folder" &
     started="$started $!"
-    row="$3,$3@$out/$1.png,$folder/$name.png"
+    row="$4,$4@$out/$1.png,$folder/$name.png"
     sample=2
     while [ "$sample" -le "$samples" ]; do
         row="$row,$folder/$name-$sample.png"
@@ -74,15 +74,15 @@ if [ ! -e "$1" ]; then
     say "There are no pictures in $pictures." >&2
     exit 1
 fi
+# Large holes need many passes to agree with what is around them; scattered ones hardly any.
 seed=1
-for case in half wide lines super-resolve; do
-    start "$case" "$seed" "$1"
+for case in half:8 wide:8 lines:2 super-resolve:2; do
+    start "${case%:*}" "${case#*:}" "$seed" "$1"
     seed=$((seed + samples))
     first=$1
     shift
     set -- "$@" "$first"
 done
-
 for process in $started; do
     wait "$process"
 done
