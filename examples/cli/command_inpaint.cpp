@@ -5,7 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include <repaint/backend/dry.hpp>
 #include <repaint/io/image.hpp>
 #include <repaint/io/npy.hpp>
 
@@ -252,7 +251,7 @@ int inpaint(const inpaint_command& command) {
     for (std::size_t i = 0; i < images.size(); ++i) {
         const shape4 s{1, mask_of(i).shape().c, images[i].height(), images[i].width()};
         try {
-            repaint::check_keep_mask(host_tensor(s), mask_of(i));
+            repaint::check_keep_mask(s, mask_of(i));
         } catch (const std::exception& wrong) {
             throw std::invalid_argument(images[i].file.string() + ": " + wrong.what());
         }

@@ -17,8 +17,6 @@
 /// (in tests) is the meaning.
 namespace repaint {
 
-// clang-format off: one concept reads as one sentence.
-
 template <class B> using tensor_of = typename B::tensor;
 template <class B> using conv2d_weights_of = typename B::conv2d_weights;
 template <class B> using norm_weights_of = typename B::norm_weights;
@@ -158,8 +156,6 @@ template <class W> concept walk = requires(const W& w, std::size_t i) {
     { w.size() } -> std::convertible_to<std::size_t>;
     { w[i] } -> std::convertible_to<transition>;
 };
-
-// clang-format on
 
 /// Says at compile time which primitive a backend lacks. Called by everything that takes a backend.
 template <class B> consteval void require_backend() {

@@ -61,9 +61,8 @@ template <class NoiseState> struct inpainting_state {
     return result;
 }
 
-/// Throws shape_error unless the keep mask fits the image, std::invalid_argument when a value is outside [0, 1].
-inline void check_keep_mask(const host_tensor& image, const host_tensor& keep) {
-    const shape4 i = image.shape();
+/// Throws shape_error unless the keep mask fits images of shape i, std::invalid_argument when a value is outside [0, 1].
+inline void check_keep_mask(const shape4& i, const host_tensor& keep) {
     const shape4 k = keep.shape();
     if (k.h != i.h || k.w != i.w) {
         throw shape_error("the mask is " + std::to_string(k.w) + "x" + std::to_string(k.h) + ", the picture is " +
@@ -187,7 +186,7 @@ private:
                                          const typename inpainting<B, N>::state_type* state) const {
         const unet_config& network = model_->network.config();
         check_image_shape(network, image.shape());
-        check_keep_mask(image, keep);
+        check_keep_mask(image.shape(), keep);
         auto labels = options_.labels;
         if (labels.size() == 1) {
             labels.resize(static_cast<std::size_t>(image.shape().n), labels.front());

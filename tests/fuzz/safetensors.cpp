@@ -1,30 +1,8 @@
-#include <cstddef>
-#include <cstdint>
-#include <memory>
-#include <span>
-#include <vector>
-
-#include <repaint/error.hpp>
-#include <repaint/io/mapped_file.hpp>
 #include <repaint/io/safetensors.hpp>
-#include <repaint/io/stored_tensor.hpp>
 
-// Any bytes are refused with a format_error or give tensors that lie inside the file.
+#include "checkpoint.hpp"
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    const auto bytes = std::as_bytes(std::span(data, size));
-    try {
-        const auto file =
-            std::make_shared<const repaint::mapped_file>(std::vector<std::byte>(bytes.begin(), bytes.end()), "input");
-        const repaint::checkpoint c = repaint::read_safetensors(file);
-        int read = 0;
-        for (const auto& [name, tensor] : c.tensors) {
-            // A few are enough: an expanded tensor of a megabyte may appear under thousands of names.
-            if (repaint::converts_to_float(tensor.type) && read++ < 8) {
-                std::vector<float> values(tensor.numel());
-                repaint::detail::gather(tensor, name, values.data());
-            }
-        }
-    } catch (const repaint::format_error&) {
-    }
+    fuzz_checkpoint(data, size, [](const auto& file) { return repaint::read_safetensors(file); });
     return 0;
 }

@@ -17,10 +17,10 @@ namespace repaint {
 
 /// The files a model is made of.
 struct model_files {
-    std::filesystem::path weights; ///< .safetensors, its .index.json, or .pt
-    std::optional<std::filesystem::path>
-        config; ///< JSON with the official keys; not given: the .json beside the weights
-                ///< with the same name, if there is one
+    /// .safetensors, its .index.json, or .pt
+    std::filesystem::path weights;
+    /// JSON with the official keys; not given: the .json beside the weights with the same name, if there is one
+    std::optional<std::filesystem::path> config;
 
     model_files(std::filesystem::path file) : weights(std::move(file)) {} // NOLINT: a path alone is the usual case
     model_files(const char* file) : weights(file) {}                      // NOLINT
