@@ -1,10 +1,10 @@
 #include <repaint/repaint.hpp>
 
-#include <repaint/backend/reference.hpp>
+#include <repaint/backend/cpu.hpp>
 #include <repaint/io/image.hpp>
 
 int main() {
-    repaint::reference_backend backend;
+    repaint::cpu_backend backend;
     const auto model = repaint::load_model(backend, "examples/models/faces32.safetensors");
     const auto face = repaint::read_picture("examples/models/demo/face-1.png");
     const auto keep = repaint::make_mask(repaint::mask_kind::half, face.width, face.height); // 1 = known

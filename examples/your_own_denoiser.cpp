@@ -5,10 +5,10 @@
 #include <cmath>
 #include <cstdio>
 
-#include <repaint/backend/reference.hpp>
+#include <repaint/backend/cpu.hpp>
 #include <repaint/repaint.hpp>
 
-using backend = repaint::reference_backend;
+using backend = repaint::cpu_backend;
 
 /// Pictures of 8x8 pixels whose column c is N(mean(c), 0.1^2): returns epsilon, the noise in x_t.
 struct ramp_denoiser {

@@ -443,6 +443,25 @@ TEST_CASE("bench prints one line of JSON", "[cli]") {
     CHECK(parsed.number("median_ms") <= parsed.number("max_ms"));
 }
 
+TEST_CASE("bench needs no model when a preset is named", "[cli]") {
+    const workplace here;
+    const std::vector<std::string> command{"bench", "--preset", "guided-64", "--runs", "1"};
+    const auto f = run(here, with(command, "--size", "16x8"));
+    INFO(f.error);
+    REQUIRE(f.status == 0);
+    const auto parsed = repaint::parse_json(f.out, "bench");
+    CHECK(parsed.string("preset") == "guided-64");
+    CHECK(parsed.integer("width") == 16);
+    CHECK(parsed.integer("height") == 8);
+    CHECK(parsed.number("min_ms") > 0.0);
+
+    check_refused(run(here, with(command, "--preset", "guided")), 1, "guided-64, imagenet-64, guided-256");
+    check_refused(run(here, with(command, "--size", "20x16")), 1, "multiples of 8");
+    check_refused(run(here, with(command, "--config", demo_face)), 2, "excludes --preset");
+    check_refused(run(here, {"bench", demo_model, "--preset", "guided-64"}), 2, "excludes --preset");
+    check_refused(run(here, {"bench"}), 2, "MODEL or --preset NAME is required");
+}
+
 TEST_CASE("wrong usage exits with 2", "[cli]") {
     const workplace here;
     CHECK(run(here, {}).status == 2);

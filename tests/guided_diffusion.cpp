@@ -2,9 +2,11 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include <repaint/backend/dry.hpp>
 #include <repaint/model/load.hpp>
+#include <repaint/model/presets.hpp>
 
 #include "support/golden.hpp"
 
@@ -176,6 +178,24 @@ TEST_CASE("the published networks are recognised by names and shapes alone", "[l
         const auto out = network(b, x, network.embed(b, 0.0F, labels));
         // The official figure counts the same products; embeddings are its 0.05.
         CHECK(static_cast<double>(b.multiply_adds()) / 1e9 == approx(e.multiply_adds).epsilon(1e-3));
+    }
+}
+
+TEST_CASE("presets are the published networks", "[load]") {
+    for (const auto& [preset_name, file_name] :
+         {std::pair{"guided-256", "256_unconditional"}, std::pair{"imagenet-64", "64_conditional"}}) {
+        CAPTURE(preset_name);
+        const auto preset = repaint::find_preset(preset_name);
+        const auto file = published(file_name);
+        repaint::dry_backend b;
+        repaint::weight_map weights(file, repaint::weight_map::check_only);
+        const repaint::unet<repaint::dry_backend> network(b, preset.network, weights);
+        CHECK_NOTHROW(weights.finish());
+        // What tensors do not tell.
+        const auto read = repaint::read_guided_diffusion(file, nullptr);
+        CHECK(preset.image_size == read.description.image_size);
+        CHECK(preset.network.head_channels == read.network.head_channels);
+        CHECK(preset.network.order == read.network.order);
     }
 }
 

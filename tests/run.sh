@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing, then builds and runs every test: in Release with warnings as errors, with the address and
-# undefined-behaviour sanitizers, and as fuzz targets (REPAINT_FUZZ_SECONDS each, 60 unless told). The last line says
-# "N passed, N failed"; the exit status is 0 when nothing failed.
+# undefined-behaviour sanitizers, those of threads with the thread sanitizer, and as fuzz targets (REPAINT_FUZZ_SECONDS
+# each, 60 unless told). The last line says "N passed, N failed"; the exit status is 0 when nothing failed.
 set -u
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -26,7 +26,8 @@ quietly() {
     fi
 }
 
-# AddressSanitizer of GCC 12 and Clang 14 to 17 cannot start under the address randomisation of newer kernels.
+# The address and thread sanitizers of GCC 12 and Clang 14 to 17 cannot start under the address randomisation of newer
+# kernels.
 fixed_addresses=""
 if setarch "$(uname -m)" -R true >/dev/null 2>&1; then
     fixed_addresses="setarch $(uname -m) -R"
@@ -43,7 +44,7 @@ run() {
     quietly cmake --build "build/$preset" --parallel "$jobs" || return
     say "== $preset: built in $(($(date +%s) - begin)) s, testing"
     prefix=""
-    case $preset in asan | fuzz) prefix=$fixed_addresses ;; esac
+    case $preset in asan | tsan | fuzz) prefix=$fixed_addresses ;; esac
     result=build/$preset/result.log
     # shellcheck disable=SC2086
     $prefix ctest --test-dir "build/$preset" --parallel "$parallel" --output-on-failure --no-tests=error \
@@ -65,6 +66,7 @@ if sh cmake/install-dependencies.sh test fuzz; then
     exec </dev/null
     run dev "$jobs"
     run asan "$jobs"
+    run tsan "$jobs"
     run fuzz 2 -D REPAINT_FUZZ_SECONDS="${REPAINT_FUZZ_SECONDS:-60}"
 else
     failed=1

@@ -1,5 +1,6 @@
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -122,6 +123,20 @@ TEST_CASE("a checking pass reads no values", "[weight_map]") {
     CHECK(w.shape == shape4{2, 3, 1, 1});
     CHECK(w.values == nullptr);
     CHECK(mentions(refusal([&] { map.finish(); }), "3 unused"));
+}
+
+TEST_CASE("a map without a checkpoint makes what is asked for", "[weight_map]") {
+    std::vector<std::string> asked;
+    weight_map map([&](const std::string& name, const shape4& shape) {
+        asked.push_back(name + " " + to_string(shape));
+        return repaint::host_weights{shape, std::make_shared<float>(2.5F)};
+    });
+    const auto w = map["middle_block.1"].take("qkv.weight", {6, 2, 1, 1});
+    CHECK(w.shape == shape4{6, 2, 1, 1});
+    CHECK(*w.values == 2.5F);
+    CHECK(asked == std::vector<std::string>{"middle_block.1.qkv.weight (6, 2, 1, 1)"});
+    CHECK(map.has("anything"));
+    CHECK_NOTHROW(map.finish());
 }
 
 TEST_CASE("weights outlive the checkpoint they came from", "[weight_map]") {

@@ -6,7 +6,10 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
+
+#include <repaint/model/random_weights.hpp>
 
 #include "engine.hpp"
 
@@ -51,16 +54,21 @@ inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_c
 template <repaint::tensor_backend B> class basic_engine final : public engine {
 public:
     template <class... Arguments>
-    basic_engine(std::string_view name, int threads, const repaint::model_files& files,
-                 Arguments&&... backend_arguments)
+    basic_engine(std::string_view name, int threads, const model_source& source, Arguments&&... backend_arguments)
         : name_(name), threads_(threads), backend_(std::forward<Arguments>(backend_arguments)...),
-          model_(repaint::load_model(backend_, files)) {}
+          model_(make_model(backend_, source)) {}
 
     [[nodiscard]] const repaint::model_description& description() const override { return model_.description; }
     [[nodiscard]] const repaint::unet_config& network() const override { return model_.network.config(); }
 
     [[nodiscard]] std::string_view name() const override { return name_; }
-    [[nodiscard]] int threads() const override { return threads_; }
+    [[nodiscard]] int threads() const override {
+        if constexpr (requires { backend_.threads(); }) {
+            return backend_.threads();
+        } else {
+            return threads_;
+        }
+    }
     [[nodiscard]] int training_steps() const override { return model_.diffusion.training.size(); }
 
     [[nodiscard]] std::size_t evaluations(const repaint::inpaint_options& options) override {
@@ -102,6 +110,13 @@ public:
     }
 
 private:
+    static repaint::diffusion_model<B> make_model(B& backend, const model_source& source) {
+        if (const auto* preset = std::get_if<repaint::model_preset>(&source)) {
+            return repaint::random_model(backend, *preset);
+        }
+        return repaint::load_model(backend, std::get<repaint::model_files>(source));
+    }
+
     template <class N>
     batch_outcome run(const batch_request& request, N noise, const saved_batch* from,
                       const progress_observer& observe) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <string>
 #include <vector>
 
 #include "commands.hpp"
@@ -7,7 +8,9 @@
 namespace cli {
 
 void bench(const bench_command& command) {
-    const auto model = make_engine(command.model.backend, command.model.files(), command.model.threads);
+    const bool preset = !command.preset.empty();
+    const auto source = preset ? model_source(repaint::find_preset(command.preset)) : command.model.files();
+    const auto model = make_engine(source, command.model.engine);
     auto size = model_size(command.size, model->network(), model->description());
     repaint::check_image_shape(model->network(), size);
     size.n = command.batch;
@@ -19,10 +22,12 @@ void bench(const bench_command& command) {
     std::sort(times.begin(), times.end());
     const std::size_t half = times.size() / 2;
     const double median = times.size() % 2 == 1 ? times[half] : (times[half - 1] + times[half]) / 2.0;
-    std::printf("{\"backend\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, \"threads\": %d, \"runs\": %d, "
+    // A preset's name is one of ours: it needs no escaping, as a file's would.
+    const std::string name = preset ? "\"preset\": \"" + command.preset + "\", " : "";
+    std::printf("{%s\"backend\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, \"threads\": %d, \"runs\": %d, "
                 "\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f}\n",
-                std::string(model->name()).c_str(), size.w, size.h, size.n, model->threads(), command.runs, median,
-                times.front(), times.back());
+                name.c_str(), std::string(model->name()).c_str(), size.w, size.h, size.n, model->threads(),
+                command.runs, median, times.front(), times.back());
 }
 
 } // namespace cli

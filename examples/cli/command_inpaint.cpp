@@ -261,7 +261,7 @@ int inpaint(const inpaint_command& command) {
         }
     }
 
-    const auto model = make_engine(command.model.backend, command.model.files(), command.model.threads);
+    const auto model = make_engine(command.model.files(), command.model.engine);
     const auto& network = model->network();
     for (const auto& image : images) {
         const int channels = image.pixels ? network.in_channels : image.values.shape().c;

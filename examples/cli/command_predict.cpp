@@ -6,7 +6,7 @@ namespace cli {
 
 void predict(const predict_command& command) {
     const auto x = repaint::read_npy(command.input);
-    const auto model = make_engine(command.model.backend, command.model.files(), command.model.threads);
+    const auto model = make_engine(command.model.files(), command.model.engine);
     auto labels = command.labels;
     if (labels.size() == 1) {
         labels.resize(static_cast<std::size_t>(x.shape().n), labels.front());

@@ -31,7 +31,7 @@ void print_schedule(const schedule_command& command) {
     int steps = command.diffusion_steps;
     double seconds = command.seconds_per_evaluation;
     if (command.model) {
-        const auto model = make_engine(command.model->backend, command.model->files(), command.model->threads);
+        const auto model = make_engine(command.model->files(), command.model->engine);
         const auto size = model_size(command.size, model->network(), model->description());
         steps = model->training_steps();
         model->time_evaluation(size);

@@ -16,8 +16,7 @@ namespace cli {
 struct model_options {
     std::filesystem::path weights;
     std::optional<std::filesystem::path> config;
-    std::string backend; ///< empty: the fastest of this build
-    int threads = 0;     ///< 0: what suits the backend
+    engine_options engine;
 
     [[nodiscard]] repaint::model_files files() const { return {weights, config}; }
 };
@@ -75,6 +74,7 @@ struct predict_command {
 
 struct bench_command {
     model_options model;
+    std::string preset; ///< instead of the model's files, when not empty
     std::string size;
     int batch = 1;
     int runs = 10;

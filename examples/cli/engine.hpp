@@ -9,10 +9,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include <repaint/inpainter.hpp>
 #include <repaint/model/load.hpp>
+#include <repaint/model/presets.hpp>
 
 /// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each backend's
 /// engine lives in a translation unit of its own (engine_reference.cpp, ...).
@@ -43,6 +45,17 @@ struct batch_outcome {
 };
 
 using progress_observer = std::function<bool(const repaint::progress&)>;
+
+/// A trained model's files, or an architecture that gets random weights.
+using model_source = std::variant<repaint::model_files, repaint::model_preset>;
+
+/// How a backend is to compute.
+struct engine_options {
+    std::string backend;      ///< empty: the fastest of this build
+    int threads = 0;          ///< 0: what suits the backend
+    bool strict = false;      ///< only plain sums: PyTorch's rounding, slower
+    std::string instructions; ///< of the processor; empty: the best that it has
+};
 
 /// A loaded model on one backend.
 class engine {
@@ -77,16 +90,14 @@ public:
     virtual double time_evaluation(repaint::shape4 shape) = 0;
 };
 
-/// The backends of this build, fastest first; `make` loads a model onto one. threads = 0: what suits the backend.
+/// The backends of this build, fastest first; `make` puts a model onto one.
 struct engine_entry {
     std::string_view name;
-    std::unique_ptr<engine> (*make)(const repaint::model_files& files, int threads);
+    std::unique_ptr<engine> (*make)(const model_source& source, const engine_options& options);
 };
 [[nodiscard]] std::span<const engine_entry> engines();
 
-/// Makes the engine called `name`, or the fastest one when name is empty. Throws std::invalid_argument when this build does
-/// not have it.
-[[nodiscard]] std::unique_ptr<engine> make_engine(std::string_view name, const repaint::model_files& files,
-                                                  int threads);
+/// Makes the engine that the options name. Throws std::invalid_argument when this build does not have it.
+[[nodiscard]] std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options);
 
 } // namespace cli

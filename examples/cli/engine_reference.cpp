@@ -8,13 +8,13 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace cli {
 
-std::unique_ptr<engine> make_reference_engine(const repaint::model_files& files, int threads) {
+std::unique_ptr<engine> make_reference_engine(const model_source& source, const engine_options& options) {
     // One unless told: several of OpenBLAS's threads stall for many times their gain when something else uses the cores.
-    const int used = threads > 0 ? threads : 1;
+    const int used = options.threads > 0 ? options.threads : 1;
     if (openblas_set_num_threads != nullptr) {
         openblas_set_num_threads(used);
     }
-    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", used, files);
+    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", used, source);
 }
 
 } // namespace cli

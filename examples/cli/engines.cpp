@@ -2,24 +2,26 @@
 #include <stdexcept>
 
 #include "engine.hpp"
+#include "engine_cpu.hpp"
 #include "engine_reference.hpp"
 
 namespace cli {
 
 std::span<const engine_entry> engines() {
-    static constexpr std::array entries{engine_entry{"reference", make_reference_engine}};
+    static constexpr std::array entries{engine_entry{"cpu", make_cpu_engine},
+                                          engine_entry{"reference", make_reference_engine}};
     return entries;
 }
 
-std::unique_ptr<engine> make_engine(std::string_view name, const repaint::model_files& files, int threads) {
+std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options) {
     std::string available;
     for (const auto& entry : engines()) {
-        if (name.empty() || name == entry.name) {
-            return entry.make(files, threads);
+        if (options.backend.empty() || options.backend == entry.name) {
+            return entry.make(source, options);
         }
         available += (available.empty() ? "" : ", ") + std::string(entry.name);
     }
-    throw std::invalid_argument("the backend " + std::string(name) + " is not in this build, which has: " + available);
+    throw std::invalid_argument("the backend " + options.backend + " is not in this build, which has: " + available);
 }
 
 } // namespace cli

@@ -46,6 +46,14 @@ std::string backend_names() {
     return names;
 }
 
+std::string preset_names() {
+    std::string names;
+    for (const auto& preset : repaint::model_presets()) {
+        names += (names.empty() ? "" : ", ") + preset.name;
+    }
+    return names;
+}
+
 void add_model(CLI::App* app, cli::model_options& model, const std::string& name = "MODEL", bool required = true) {
     auto* weights = add_path(app, name, model.weights,
                              "trained network: .safetensors, .safetensors.index.json or .pt (a PyTorch state_dict)");
@@ -56,9 +64,14 @@ void add_model(CLI::App* app, cli::model_options& model, const std::string& name
         app, "--config", model.config,
         "JSON with guided-diffusion's keys (num_heads, num_head_channels, use_new_attention_order, diffusion_steps, "
         "noise_schedule, ...); default: the .json beside the model");
-    app->add_option("--backend", model.backend, "what computes: " + backend_names() + "; default: the first");
-    app->add_option("--threads", model.threads, "processor threads; default: what suits the backend, 1 for reference")
+    app->add_option("--backend", model.engine.backend, "what computes: " + backend_names() + "; default: the first");
+    app->add_option("--threads", model.engine.threads,
+                    "processor threads; default: every core this process may use, 1 for reference")
         ->check(CLI::Range(1, 4096));
+    app->add_flag("--strict", model.engine.strict,
+                  "cpu: convolutions as plain sums, for bits as close to PyTorch's as can be; some times slower");
+    app->add_option("--instructions", model.engine.instructions, "cpu: avx512, avx2 or portable; default: the best there is")
+        ->check(CLI::IsMember({"avx512", "avx2", "portable"}));
 }
 
 void add_walk(CLI::App* app, cli::walk_options& walk) {
@@ -193,7 +206,10 @@ int main(int argc, char** argv) {
 
     cli::bench_command bench;
     command = app.add_subcommand("bench", "time the network; JSON");
-    add_model(command, bench.model);
+    add_model(command, bench.model, "MODEL", false);
+    command->add_option("--preset", bench.preset, "random weights instead of a model: " + preset_names())
+        ->excludes("MODEL")
+        ->excludes("--config");
     command->add_option("--size", bench.size, "WIDTHxHEIGHT");
     command->add_option("--batch", bench.batch, "images per evaluation")
         ->check(CLI::Range(1, 65536))
@@ -202,6 +218,9 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();
     command->callback([&] {
+        if (bench.model.weights.empty() && bench.preset.empty()) {
+            throw CLI::RequiredError("MODEL or --preset NAME");
+        }
         chosen = [&] {
             cli::bench(bench);
             return 0;

@@ -26,6 +26,8 @@
 #include <repaint/io/picture.hpp>
 #include <repaint/model/diffusion_model.hpp>
 #include <repaint/model/load.hpp>
+#include <repaint/model/presets.hpp>
+#include <repaint/model/random_weights.hpp>
 #include <repaint/model/unet.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/ops.hpp>

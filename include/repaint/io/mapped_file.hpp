@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -68,6 +69,16 @@ public:
     }
 
     [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+
+    /// Takes a part of the mapping out of this process's memory again, whole pages only; touching it reads it anew.
+    void forget(std::span<const std::byte> part) const {
+        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+        const auto first = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
+        const auto last = (reinterpret_cast<std::uintptr_t>(part.data()) + part.size()) / page * page;
+        if (mapping_ != nullptr && first < last) {
+            ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED); // advice: nothing depends on it
+        }
+    }
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
 private:
@@ -83,6 +94,11 @@ private:
     std::span<const std::byte> bytes_;
     void* mapping_ = nullptr;
 };
+
+/// mapped_file::forget for a file whose type is forgotten itself (stored_tensor::done_with).
+inline void forget_mapped(const void* file, std::span<const std::byte> part) {
+    static_cast<const mapped_file*>(file)->forget(part);
+}
 
 /// Maps a file so that everything read out of it can share its ownership. Throws format_error.
 inline std::shared_ptr<const mapped_file> map_file(const std::filesystem::path& path) {

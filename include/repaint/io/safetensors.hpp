@@ -284,6 +284,7 @@ inline checkpoint read_safetensors(const std::shared_ptr<const mapped_file>& fil
     for (auto& [name, entry] : header.entries) {
         entry.tensor.data = data.data() + entry.begin;
         entry.tensor.owner = file;
+        entry.tensor.done_with = forget_mapped;
     }
     while (!header.entries.empty()) {
         auto node = header.entries.extract(header.entries.begin());

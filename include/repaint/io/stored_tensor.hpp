@@ -141,6 +141,8 @@ struct stored_tensor {
     std::vector<std::int64_t> strides;
     const std::byte* data = nullptr;
     std::shared_ptr<const void> owner;
+    /// Told that values which were read in place are in use no more; null: nobody needs to know.
+    void (*done_with)(const void* owner, std::span<const std::byte> bytes) = nullptr;
 
     /// Number of elements; 1 for a scalar.
     [[nodiscard]] std::size_t numel() const {
@@ -280,7 +282,14 @@ inline host_weights read_weights(const stored_tensor& t, shape4 as, std::string_
                           to_string(as));
     }
     if (detail::is_float_array(t)) {
-        return {as, std::shared_ptr<const float>(t.owner, reinterpret_cast<const float*>(t.data))};
+        const auto* values = reinterpret_cast<const float*>(t.data);
+        if (t.done_with == nullptr) {
+            return {as, std::shared_ptr<const float>(t.owner, values)};
+        }
+        // With the last user goes the file's copy in memory: packed weights must not count twice.
+        return {as, std::shared_ptr<const float>(values, [owner = t.owner, tell = t.done_with, count](const float* from) {
+                    tell(owner.get(), std::as_bytes(std::span(from, count)));
+                })};
     }
     // At least one element, so that the pointer of an empty tensor is not null: null means "not read".
     const std::shared_ptr<float[]> copy(new float[std::max<std::size_t>(count, 1)]);

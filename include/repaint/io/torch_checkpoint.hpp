@@ -149,6 +149,7 @@ private:
         stored.strides = t.strides;
         stored.data = data_[view.root].data() + (view.offset + t.offset) * (bits(storage.type) / 8);
         stored.owner = file_;
+        stored.done_with = forget_mapped;
         if (!result_.tensors.emplace(name, std::move(stored)).second) {
             refuse(result_.path, "the tensor " + in_quotes(name) + " appears twice");
         }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,7 +45,7 @@ public:
               weights.take("time_embed.2.weight", {config.embedding_channels(), config.embedding_channels(), 1, 1}),
               weights.take("time_embed.2.bias", {config.embedding_channels(), 1, 1, 1}))) {
         if (config.classes > 0) {
-            labels_ = weights.take("label_emb.weight", {config.classes, config.embedding_channels(), 1, 1});
+            labels_ = copied(weights.take("label_emb.weight", {config.classes, config.embedding_channels(), 1, 1}));
         }
     }
 
@@ -61,6 +63,16 @@ public:
     }
 
 private:
+    /// The rows in memory of their own: what stays on the host must not keep the whole checkpoint mapped.
+    static host_weights copied(const host_weights& rows) {
+        if (!rows.values) {
+            return rows;
+        }
+        const std::shared_ptr<float[]> values(new float[rows.shape.size()]);
+        std::copy_n(rows.values.get(), rows.shape.size(), values.get());
+        return {rows.shape, std::shared_ptr<const float>(values, values.get())};
+    }
+
     [[nodiscard]] host_tensor label_rows(std::span<const int> labels) const {
         const int width = labels_->shape.c;
         host_tensor rows({static_cast<int>(labels.size()), width, 1, 1});

@@ -4,11 +4,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <repaint/core/host_weights.hpp>
@@ -30,8 +32,13 @@ public:
     /// take() checks names and shapes and hands out shapes without values: a pass that reads nothing from the file.
     static constexpr check_only_t check_only{};
 
-    explicit weight_map(const checkpoint& c) : record_(std::make_shared<record>(c, true)) {}
-    weight_map(const checkpoint& c, check_only_t) : record_(std::make_shared<record>(c, false)) {}
+    /// Makes the weights of the given full name ("out.2.weight") and shape.
+    using weight_maker = std::function<host_weights(const std::string&, const shape4&)>;
+
+    explicit weight_map(const checkpoint& c) : record_(std::make_shared<record>(&c, true)) {}
+    weight_map(const checkpoint& c, check_only_t) : record_(std::make_shared<record>(&c, false)) {}
+    /// No checkpoint: every tensor that is asked for is there, made by `make` when it is taken and not kept.
+    explicit weight_map(weight_maker make) : record_(std::make_shared<record>(std::move(make))) {}
     explicit weight_map(checkpoint&&) = delete;
     weight_map(checkpoint&&, check_only_t) = delete;
 
@@ -40,8 +47,11 @@ public:
     /// Zero-copy where the file allows it. A missing or mis-shaped tensor gives null values; finish() tells.
     host_weights take(std::string_view name, const shape4& expected) {
         std::string full = scope_ + std::string(name);
-        const auto found = record_->source.tensors.find(full);
-        if (found == record_->source.tensors.end()) {
+        if (record_->source == nullptr) {
+            return record_->make(full, expected);
+        }
+        const auto found = record_->source->tensors.find(full);
+        if (found == record_->source->tensors.end()) {
             record_->missing.emplace(std::move(full), expected);
             return {expected, nullptr};
         }
@@ -66,9 +76,9 @@ public:
     }
     [[nodiscard]] weight_map operator[](std::string_view name) const { return scope(name); }
 
-    /// True when the checkpoint has a tensor of that name in this scope.
+    /// True when the checkpoint has a tensor of that name in this scope; without a checkpoint always.
     [[nodiscard]] bool has(std::string_view name) const {
-        return record_->source.tensors.count(scope_ + std::string(name)) != 0;
+        return record_->source == nullptr || record_->source->tensors.count(scope_ + std::string(name)) != 0;
     }
 
     /// Marks a tensor as used that the network has no need of, so that finish() accepts it.
@@ -78,6 +88,9 @@ public:
     /// scope), with found and expected shapes, when there are any.
     void finish() const {
         const record& r = *record_;
+        if (r.source == nullptr) {
+            return;
+        }
         list missing;
         for (const auto& [name, expected] : r.missing) {
             missing.add(detail::printable(name) + ' ' + to_string(expected));
@@ -87,7 +100,7 @@ public:
             misfits.add(detail::printable(name) + ": " + difference);
         }
         list unused;
-        for (const auto& [name, tensor] : r.source.tensors) {
+        for (const auto& [name, tensor] : r.source->tensors) {
             if (r.used.count(name) == 0) {
                 unused.add(detail::printable(name) + ' ' + to_string(tensor.shape));
             }
@@ -103,16 +116,18 @@ public:
         report(misfits, " mis-shaped (");
         report(unused, " unused (");
         if (!parts.empty()) {
-            throw format_error(detail::shown(r.source.path) + ": the tensors do not fit the network: " + parts);
+            throw format_error(detail::shown(r.source->path) + ": the tensors do not fit the network: " + parts);
         }
     }
 
 private:
     struct record {
-        record(const checkpoint& c, bool with_values) : source(c), convert(with_values) {}
+        record(const checkpoint* c, bool with_values) : source(c), convert(with_values) {}
+        explicit record(weight_maker maker) : make(std::move(maker)) {}
 
-        const checkpoint& source;
-        bool convert;
+        const checkpoint* source = nullptr;
+        bool convert = true;
+        weight_maker make; // used when there is no checkpoint
         std::set<std::string> used;
         std::map<std::string, shape4> missing;
         std::map<std::string, std::string> misfits;

@@ -1,0 +1,451 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include <repaint/backend/cpu/context.hpp>
+#include <repaint/core/host_weights.hpp>
+#include <repaint/core/options.hpp>
+
+/// Convolutions of cpu_backend: direct, or by Winograd's minimal filtering with tiles of 2x2 or 4x4. The weights are kept
+/// once, in the layout of the direct convolution; Winograd's are made from them on the way, which costs a few percent of the
+/// arithmetic that they save, and reads a quarter of the bytes that storing them would.
+namespace repaint::detail::cpu {
+
+/// Blocks of result channels that are computed together.
+inline constexpr int chunk_blocks = 4;
+inline constexpr int chunk_channels = chunk_blocks * lanes;
+/// Values that are summed in one chain where rows are contiguous.
+inline constexpr int chain = 64;
+
+constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
+constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+struct aligned_delete {
+    void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
+};
+
+/// Weights as the kernels read them: groups of blocks of result channels (kernel_table::widest_group), in each
+/// [input block][tap][input channel][result channels of the group]; result channels are filled up with zeros.
+struct packed_conv2d {
+    shape4 shape; ///< (out, in, k, k)
+    std::unique_ptr<float, aligned_delete> values;
+    std::vector<float> bias; ///< filled up to whole blocks
+
+    [[nodiscard]] int blocks() const { return blocks_of(shape.n); }
+    [[nodiscard]] int taps() const { return shape.h * shape.w; }
+    /// Rows of the matrix: input channels times taps.
+    [[nodiscard]] std::size_t rows() const { return size_of(shape.c) * size_of(taps()); }
+    [[nodiscard]] std::size_t block_stride() const { return rows() * lanes; }
+    [[nodiscard]] std::size_t bytes() const { return (size_of(blocks()) * block_stride() + bias.size()) * sizeof(float); }
+};
+
+inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels, const host_weights& weights,
+                                 const host_weights& bias) {
+    packed_conv2d p;
+    p.shape = weights.shape;
+    const int out = p.shape.n;
+    const int in = p.shape.c;
+    const int taps = p.taps();
+    const std::size_t floats = size_of(p.blocks()) * p.block_stride();
+    p.values.reset(static_cast<float*>(::operator new(floats * sizeof(float), std::align_val_t{64})));
+    p.bias.assign(size_of(p.blocks() * lanes), 0.0F);
+    if (bias.values) {
+        std::copy_n(bias.values.get(), bias.shape.size(), p.bias.begin());
+    }
+    const int input_blocks = blocks_of(in);
+    const int chunks = ceil_div(p.blocks(), chunk_blocks);
+    pool.run(size_of(chunks) * size_of(input_blocks), [&](std::size_t task, int) {
+        const int chunk = static_cast<int>(task) / input_blocks;
+        const int input = static_cast<int>(task) % input_blocks;
+        const int depth = std::min(lanes, in - input * lanes);
+        const int last = std::min((chunk + 1) * chunk_blocks, p.blocks());
+        for (int b = chunk * chunk_blocks; b < last;) {
+            const int group = group_blocks(last - b, kernels.widest_group);
+            const int width = group * lanes;
+            float* to = p.values.get() + size_of(b) * p.block_stride() + size_of(input * lanes * taps * width);
+            for (int k = 0; k < width; ++k) {
+                const int channel = b * lanes + k;
+                const float* from = weights.values.get() + (size_of(channel) * size_of(in) + size_of(input * lanes)) *
+                                                               size_of(taps);
+                for (int c = 0; c < depth; ++c) {
+                    for (int t = 0; t < taps; ++t) {
+                        to[(t * depth + c) * width + k] = channel < out ? from[c * taps + t] : 0.0F;
+                    }
+                }
+            }
+            b += group;
+        }
+    });
+    return p;
+}
+
+/// Everything one convolution is about. x, residual and y are blocked.
+struct convolution {
+    const storage& x;
+    const packed_conv2d& w;
+    const storage* residual;
+    conv2d_options options;
+    storage& y;
+
+    [[nodiscard]] int chunks() const { return ceil_div(w.blocks(), chunk_blocks); }
+    [[nodiscard]] int blocks_in(int chunk) const { return std::min(chunk_blocks, w.blocks() - chunk * chunk_blocks); }
+
+    /// What is added to block `block` of image `n`; `constant` is where its 16 values go.
+    [[nodiscard]] epilogue finishing(int n, int block, float* constant) const {
+        std::copy_n(w.bias.data() + block * lanes, lanes, constant);
+        epilogue e;
+        e.constant = constant;
+        e.silu = options.then == activation::silu;
+        if (residual != nullptr) {
+            const float* plane = residual->plane(residual->shape.n == 1 ? 0 : n, block);
+            if (residual->shape.plane() == 1 && y.shape.plane() != 1) {
+                for (int i = 0; i < lanes; ++i) {
+                    constant[i] += plane[i];
+                }
+            } else {
+                e.residual = plane;
+            }
+        }
+        return e;
+    }
+};
+
+/// Any kernel, stride and padding: each result pixel is a row of values at the taps, wherever those lie.
+inline void convolve_direct(const context& with, const convolution& c) {
+    const shape4 in = c.x.shape;
+    const shape4 out = c.y.shape;
+    const int pixels = out.h * out.w;
+    const int taps = c.w.taps();
+    const int planes = blocks_of(in.c);
+    const int chunks = c.chunks();
+
+    // Strips of pixels: short enough for the cache, and enough of them for all threads; where there are not, threads share
+    // a strip by result channels.
+    const int threads = with.pool.threads();
+    const int strip = std::min(pixels, 96);
+    const int strips = ceil_div(pixels, strip);
+    const bool by_chunks = out.n * strips < 4 * threads;
+    // Input blocks whose weights for one chunk stay in the cache while the strip goes by.
+    const int planes_per_sum = std::max(1, chain / (lanes * taps));
+    const int cached = std::max(1, 48 / taps / planes_per_sum) * planes_per_sum;
+
+    alignas(64) static constexpr std::array<float, lanes> zeros{};
+    const auto sums = with.scratch_for_workers(size_of(strip) * chunk_channels);
+    const std::size_t tasks = size_of(out.n) * size_of(strips) * (by_chunks ? size_of(chunks) : 1);
+    with.pool.run(tasks, [&](std::size_t task, int worker) {
+        // Chunk by chunk over all strips, so that threads read the same weights at about the same time.
+        const int first_chunk = by_chunks ? static_cast<int>(task / size_of(strips) / size_of(out.n)) : 0;
+        const int last_chunk = by_chunks ? first_chunk + 1 : chunks;
+        const int n = static_cast<int>(task / size_of(strips) % size_of(out.n));
+        const int first = static_cast<int>(task % size_of(strips)) * strip;
+        const int count = std::min(strip, pixels - first);
+
+        std::vector<std::ptrdiff_t> offsets(size_of(taps * count));
+        for (int t = 0; t < taps; ++t) {
+            for (int i = 0; i < count; ++i) {
+                const int row = (first + i) / out.w * c.options.stride + t / c.w.shape.w - c.options.padding;
+                const int column = (first + i) % out.w * c.options.stride + t % c.w.shape.w - c.options.padding;
+                const bool inside = row >= 0 && row < in.h && column >= 0 && column < in.w;
+                offsets[size_of(t * count + i)] =
+                    inside ? step_of((size_of(row) * size_of(in.w) + size_of(column)) * lanes) : -1;
+            }
+        }
+        std::vector<const float*> plane(size_of(planes));
+        for (int p = 0; p < planes; ++p) {
+            plane[size_of(p)] = c.x.plane(n, p);
+        }
+        row_source rows;
+        rows.depth = lanes;
+        rows.planes_per_sum = planes_per_sum;
+        rows.taps = taps;
+        rows.offsets = offsets.data();
+        rows.offsets_stride = count;
+        rows.zeros = zeros.data();
+
+        float* m = sums.of(worker);
+        for (int chunk = first_chunk; chunk < last_chunk; ++chunk) {
+            packed_matrix w{c.w.values.get() + size_of(chunk * chunk_blocks) * c.w.block_stride(),
+                            step_of(c.w.block_stride()), 0};
+            for (int p = 0; p < planes; p += cached) {
+                rows.plane = plane.data() + p;
+                rows.planes = std::min(cached, planes - p);
+                rows.last_depth = p + rows.planes == planes ? in.c - (planes - 1) * lanes : lanes;
+                w.first_row = step_of(size_of(p) * lanes * size_of(taps));
+                with.kernels.multiply(rows, count, w, c.blocks_in(chunk), m, chunk_channels, p > 0);
+            }
+            for (int b = 0; b < c.blocks_in(chunk); ++b) {
+                alignas(64) std::array<float, lanes> constant;
+                const int block = chunk * chunk_blocks + b;
+                epilogue e = c.finishing(n, block, constant.data());
+                const std::size_t at = size_of(first) * lanes;
+                if (e.residual != nullptr) {
+                    e.residual += at;
+                }
+                with.kernels.finish(m + b * lanes, chunk_channels, count, e, c.y.plane(n, block) + at);
+            }
+        }
+    });
+}
+
+/// The transforms of one tile size.
+struct winograd_kernels {
+    int tile;
+    int points; ///< in a square
+    decltype(kernel_table::winograd_input2) input;
+    decltype(kernel_table::winograd_weights2) weights;
+    decltype(kernel_table::winograd_output2) output;
+};
+
+inline winograd_kernels winograd_kernels_for(const kernel_table& k, int tile) {
+    return tile == 2 ? winograd_kernels{2, 16, k.winograd_input2, k.winograd_weights2, k.winograd_output2}
+                     : winograd_kernels{4, 36, k.winograd_input4, k.winograd_weights4, k.winograd_output4};
+}
+
+/// One 3x3 convolution by Winograd's method: tiles of all images are rows; rows [first, last) of the transformed input are a
+/// matrix per point, which is multiplied with that point's weights.
+class winograd_convolution {
+public:
+    winograd_convolution(const context& with, const convolution& c, int tile)
+        : with_(with), c_(c), k_(winograd_kernels_for(with.kernels, tile)), in_(c.x.shape.c),
+          width_(blocks_of(in_) * lanes) {
+        const shape4 out = c.y.shape;
+        grid_ = {c.x.shape.h, c.x.shape.w, c.options.padding, out.h, out.w, ceil_div(out.w, tile)};
+        tiles_ = grid_.columns * ceil_div(out.h, tile);
+    }
+
+    void run() {
+        const int rows = tiles_ * c_.y.shape.n;
+        const int threads = with_.pool.threads();
+        const std::size_t transformed = size_of(k_.points) * size_of(in_) * size_of(c_.w.blocks()) * lanes;
+        if (rows >= 2 * threads * private_rows && transformed <= shared_weights) {
+            run_by_rows(rows);
+        } else {
+            // Strips of rows whose transformed input stays within bounds.
+            const std::size_t per_row = size_of(k_.points) * size_of(width_);
+            const int within = static_cast<int>(shared_input / per_row) / batch_rows * batch_rows;
+            const int strip = std::clamp(within, batch_rows, 4 * batch_rows);
+            for (int first = 0; first < rows; first += strip) {
+                run_by_channels(first, std::min(strip, rows - first));
+            }
+        }
+    }
+
+private:
+    static constexpr int private_rows = 24;
+    static constexpr int batch_rows = 64;
+    static constexpr std::size_t shared_weights = std::size_t{5} << 20U; // floats
+    static constexpr std::size_t shared_input = std::size_t{4} << 20U;   // floats
+
+    /// Distances between points: a cache line more than a multiple of a page, so that points do not share cache sets.
+    [[nodiscard]] std::size_t input_stride(int rows) const { return size_of(rows) * size_of(width_) + lanes; }
+    [[nodiscard]] static std::size_t sums_stride(int rows) { return size_of(rows) * chunk_channels + lanes; }
+    [[nodiscard]] static std::size_t weights_stride(int depth) { return size_of(depth) * chunk_channels + lanes; }
+
+    /// Calls f(image, first tile, count, first row) for the images that rows [first, first + count) belong to.
+    template <class F> void for_each_image(int first, int count, F&& f) const {
+        for (int row = first; row < first + count;) {
+            const int n = row / tiles_;
+            const int tile = row % tiles_;
+            const int some = std::min(tiles_ - tile, first + count - row);
+            f(n, tile, some, row - first);
+            row += some;
+        }
+    }
+
+    void transform_input(int block, int first, int count, float* v, std::size_t point_stride) const {
+        for_each_image(first, count, [&](int n, int tile, int some, int row) {
+            k_.input(c_.x.plane(n, block), grid_, tile, some, v + size_of(row) * size_of(width_) + size_of(block * lanes),
+                     step_of(point_stride), width_);
+        });
+    }
+
+    /// Weights of input blocks [first, first + planes) for one chunk; `u` holds `depth` input channels per point.
+    void transform_weights(int chunk, int first, int planes, float* u, int depth, int first_row) const {
+        const int channels = std::min(planes * lanes, in_ - first * lanes);
+        const int count = c_.blocks_in(chunk);
+        for (int b = 0; b < count;) {
+            const int group = group_blocks(count - b, with_.kernels.widest_group);
+            const float* w = c_.w.values.get() + size_of(chunk * chunk_blocks + b) * c_.w.block_stride() +
+                             size_of(first * lanes * 9) * size_of(group * lanes);
+            k_.weights(w, planes, channels - (planes - 1) * lanes, group,
+                       u + size_of(b * lanes) * size_of(depth) + size_of(first_row * group * lanes),
+                       step_of(weights_stride(depth)));
+            b += group;
+        }
+    }
+
+    /// Sums of up to batch_rows rows over input channels [first, first + depth), which are all that `u` holds.
+    void multiply(const float* v, std::size_t v_stride, int rows, const float* u, int first, int depth, int chunk,
+                  float* m, std::size_t m_stride) const {
+        std::array<std::ptrdiff_t, batch_rows> offsets;
+        for (int j = 0; j < rows; ++j) {
+            offsets[size_of(j)] = step_of(size_of(j) * size_of(width_));
+        }
+        const int planes = ceil_div(depth, chain);
+        std::array<const float*, 64> few;
+        std::vector<const float*> many;
+        const float** plane = few.data();
+        if (planes > 64) {
+            many.resize(size_of(planes));
+            plane = many.data();
+        }
+        row_source a;
+        a.plane = plane;
+        a.planes = planes;
+        a.depth = chain;
+        a.last_depth = depth - (planes - 1) * chain;
+        a.offsets = offsets.data();
+        for (int point = 0; point < k_.points; ++point) {
+            for (int p = 0; p < planes; ++p) {
+                plane[p] = v + size_of(point) * v_stride + first + p * chain;
+            }
+            const packed_matrix w{u + size_of(point) * weights_stride(depth), step_of(size_of(depth) * lanes), 0};
+            with_.kernels.multiply(a, rows, w, c_.blocks_in(chunk), m + size_of(point) * m_stride, chunk_channels,
+                                   first > 0);
+        }
+    }
+
+    void transform_output(int chunk, int first, int count, const float* m, std::size_t m_stride) const {
+        for (int b = 0; b < c_.blocks_in(chunk); ++b) {
+            const int block = chunk * chunk_blocks + b;
+            for_each_image(first, count, [&](int n, int tile, int some, int row) {
+                alignas(64) std::array<float, lanes> constant;
+                const epilogue e = c_.finishing(n, block, constant.data());
+                k_.output(m + row * chunk_channels + b * lanes, step_of(m_stride), chunk_channels, grid_, tile, some, e,
+                          c_.y.plane(n, block));
+            });
+        }
+    }
+
+    /// Many rows, moderate weights: those are transformed once and shared, and every worker takes a few rows all the way from
+    /// input to output, in memory of its own.
+    void run_by_rows(int rows) {
+        const int chunks = c_.chunks();
+        const std::size_t chunk_floats = size_of(k_.points) * weights_stride(in_);
+        const memory_block u = with_.block(size_of(chunks) * chunk_floats);
+        const int planes = blocks_of(in_);
+        const int slices = ceil_div(planes, 4);
+        with_.pool.run(size_of(chunks * slices), [&](std::size_t task, int) {
+            const int chunk = static_cast<int>(task) / slices;
+            const int first = static_cast<int>(task) % slices * 4;
+            transform_weights(chunk, first, std::min(4, planes - first), u.data() + size_of(chunk) * chunk_floats, in_,
+                              first * lanes);
+        });
+
+        const std::size_t v_floats = size_of(k_.points) * input_stride(private_rows);
+        const auto scratch =
+            with_.scratch_for_workers(v_floats + size_of(k_.points) * sums_stride(private_rows));
+        with_.pool.run(size_of(ceil_div(rows, private_rows)), [&](std::size_t task, int worker) {
+            const int first = static_cast<int>(task) * private_rows;
+            const int count = std::min(private_rows, rows - first);
+            float* v = scratch.of(worker);
+            float* m = v + v_floats;
+            for (int p = 0; p < planes; ++p) {
+                transform_input(p, first, count, v, input_stride(private_rows));
+            }
+            for (int chunk = 0; chunk < chunks; ++chunk) {
+                multiply(v, input_stride(private_rows), count, u.data() + size_of(chunk) * chunk_floats, 0, in_, chunk, m,
+                         sums_stride(private_rows));
+                transform_output(chunk, first, count, m, sums_stride(private_rows));
+            }
+        });
+    }
+
+    /// Few rows, or many weights: the transformed input is shared, and every worker takes result channels, whose weights it
+    /// transforms on the way.
+    void run_by_channels(int first, int rows) {
+        const int planes = blocks_of(in_);
+        const std::size_t v_stride = input_stride(rows);
+        const memory_block v = with_.block(size_of(k_.points) * v_stride);
+        const int segments = ceil_div(rows, batch_rows);
+        with_.pool.run(size_of(planes * segments), [&](std::size_t task, int) {
+            const int begin = static_cast<int>(task) % segments * batch_rows;
+            transform_input(static_cast<int>(task) / segments, first + begin, std::min(batch_rows, rows - begin),
+                            v.data() + size_of(begin) * size_of(width_), v_stride);
+        });
+
+        // What is left after every thread had as many chunks as all others is shared by rows.
+        const int threads = with_.pool.threads();
+        const int whole = c_.chunks() / threads * threads;
+        const int parts = std::clamp(rows / 4, 1, threads);
+        const int part = ceil_div(rows, parts);
+        // The weights of some input channels at a time, which then stay in the cache while all rows go by: the fewer rows,
+        // the sooner the next ones have to come.
+        const int depth = std::min(in_, rows <= batch_rows ? chain : 4 * chain);
+        const std::size_t u_floats = size_of(k_.points) * weights_stride(depth);
+        const std::size_t m_stride = sums_stride(rows);
+        const auto scratch = with_.scratch_for_workers(u_floats + size_of(k_.points) * m_stride);
+        with_.pool.run(size_of(whole + (c_.chunks() - whole) * parts), [&](std::size_t task, int worker) {
+            int chunk = static_cast<int>(task);
+            int begin = 0;
+            int end = rows;
+            if (chunk >= whole) {
+                begin = (chunk - whole) % parts * part;
+                end = std::min(rows, begin + part);
+                chunk = whole + (chunk - whole) / parts;
+            }
+            float* u = scratch.of(worker);
+            float* m = u + u_floats;
+            for (int done = 0; done < in_; done += depth) {
+                const int channels = std::min(depth, in_ - done);
+                transform_weights(chunk, done / lanes, blocks_of(channels), u, channels, 0);
+                for (int row = begin; row < end; row += batch_rows) {
+                    multiply(v.data() + size_of(row) * size_of(width_), v_stride, std::min(batch_rows, end - row), u, done,
+                             channels, chunk, m + (row - begin) * chunk_channels, m_stride);
+                }
+            }
+            transform_output(chunk, first + begin, end - begin, m, m_stride);
+        });
+    }
+
+    const context& with_;
+    const convolution& c_;
+    winograd_kernels k_;
+    int in_;
+    int width_; ///< floats from row to row of the transformed input
+    tile_grid grid_;
+    int tiles_; ///< of one image
+};
+
+/// Which way a convolution goes: 1 direct, else the side of Winograd's tiles. By shape alone, so that an image of a batch and
+/// the same image alone take the same way, on every machine: the fewest cycles in a model of what the kernels need.
+inline int tile_for(const shape4& kernel, const shape4& out, int stride) {
+    if (kernel.h != 3 || kernel.w != 3 || stride != 1) {
+        return 1;
+    }
+    const double products = static_cast<double>(kernel.c) * blocks_of(kernel.n);
+    const auto cycles = [&](int tile, double per_product, double weights, double input, double output) {
+        const double tiles = static_cast<double>(ceil_div(out.h, tile)) * ceil_div(out.w, tile);
+        return tiles * (per_product * products + input * blocks_of(kernel.c) + output * blocks_of(kernel.n)) +
+               weights * products;
+    };
+    const double direct = cycles(1, 4.5, 0.0, 0.0, 10.0);
+    const double two = cycles(2, 8.0, 40.0, 80.0, 50.0);
+    const double four = cycles(4, 18.0, 110.0, 250.0, 130.0);
+    // Tiles of 4x4 round twice as much as tiles of 2x2. Where there are few channels, time is short and sums are too: there
+    // the rounding would show first.
+    const bool wide = kernel.c >= 64 && kernel.n >= 64;
+    if (wide && four < std::min(direct, two)) {
+        return 4;
+    }
+    return two < direct ? 2 : 1;
+}
+
+/// y = then(conv(x) + bias + residual)
+inline void conv2d(const context& with, const convolution& c) {
+    const int tile = with.strict ? 1 : tile_for(c.w.shape, c.y.shape, c.options.stride);
+    if (tile == 1) {
+        convolve_direct(with, c);
+    } else {
+        winograd_convolution(with, c, tile).run();
+    }
+}
+
+} // namespace repaint::detail::cpu

@@ -1,0 +1,196 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include <repaint/backend/cpu/instruction_set.hpp>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+/// The inner loops of cpu_backend, once per instruction set, behind one table of functions. Everything around them (what is
+/// computed where, by which thread) is ordinary C++ that knows nothing of registers.
+namespace repaint::detail::cpu {
+
+/// The rows that a matrix product reads: at plane p and tap t, `depth` values at plane[p] + offsets[t][row]. A negative
+/// offset reads zeros: the padding of a convolution.
+struct row_source {
+    const float* const* plane = nullptr;
+    int planes = 0;
+    int depth = 0;          ///< of all planes but the last
+    int last_depth = 0;     ///< of the last one
+    int planes_per_sum = 1; ///< how many planes are summed in one chain
+    int taps = 1;
+    const std::ptrdiff_t* offsets = nullptr; ///< [taps][offsets_stride]
+    std::ptrdiff_t offsets_stride = 0;
+    const float* zeros = nullptr; ///< at least `depth` of them
+};
+
+/// A matrix in groups of blocks of sixteen columns (kernel_table::widest_group): block b begins at values + b block_stride.
+struct packed_matrix {
+    const float* values = nullptr;
+    std::ptrdiff_t block_stride = 0; ///< floats: 16 times the rows of the whole matrix
+    std::ptrdiff_t first_row = 0;    ///< the rows above it are left out
+};
+
+/// Tiles of a Winograd convolution over one plane of one image, numbered row by row.
+struct tile_grid {
+    int h = 0;
+    int w = 0;
+    int padding = 0;
+    int output_h = 0;
+    int output_w = 0;
+    int columns = 0; ///< tiles in a row
+};
+
+/// What is done to a channel block of a convolution's sums before they are written.
+struct epilogue {
+    const float* constant = nullptr; ///< 16 values: bias and what else is the same for every pixel
+    const float* residual = nullptr; ///< a plane like the result's, or null
+    bool silu = false;
+};
+
+/// Blocks in the next group of a packed matrix: `widest`, or the powers of two below once fewer remain.
+constexpr int group_blocks(int remaining, int widest) {
+    while (widest > remaining) {
+        widest /= 2;
+    }
+    return widest;
+}
+
+/// One instruction set's kernels. Counts are of vectors of sixteen floats unless they say otherwise.
+struct kernel_table {
+    /// Blocks of sixteen columns that a matrix is packed in (group_blocks): within a group of g blocks, the 16 g values of
+    /// each row of the matrix lie together.
+    int widest_group;
+
+    /// m[j][0 .. 16 blocks) (+)= row j of `a` times the first `blocks` blocks of w.
+    void (*multiply)(const row_source& a, int rows, const packed_matrix& w, int blocks, float* m,
+                     std::ptrdiff_t m_stride, bool accumulate);
+
+    /// B^T d B of tiles first .. first + count - 1 of a plane; point (y, x) of tile i at v[(y P + x) point_stride + i
+    /// tile_stride], P = 4 or 6.
+    void (*winograd_input2)(const float* plane, const tile_grid& grid, int first, int count, float* v,
+                            std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
+    void (*winograd_input4)(const float* plane, const tile_grid& grid, int first, int count, float* v,
+                            std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
+
+    /// G g G^T of one group's packed 3x3 weights, `planes` blocks of input channels.
+    void (*winograd_weights2)(const float* w, int planes, int last_depth, int blocks, float* u,
+                              std::ptrdiff_t point_stride);
+    void (*winograd_weights4)(const float* w, int planes, int last_depth, int blocks, float* u,
+                              std::ptrdiff_t point_stride);
+
+    /// A^T m A of tiles first .. first + count - 1 and what `e` says, written to a plane of the result.
+    void (*winograd_output2)(const float* m, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride,
+                             const tile_grid& grid, int first, int count, const epilogue& e, float* plane);
+    void (*winograd_output4)(const float* m, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride,
+                             const tile_grid& grid, int first, int count, const epilogue& e, float* plane);
+
+    /// y[j] = what `e` makes of m[j].
+    void (*finish)(const float* m, std::ptrdiff_t m_stride, int rows, const epilogue& e, float* y);
+
+    /// Per lane the mean of `count` vectors and the sum of squared distances from it.
+    void (*moments)(const float* x, int count, float* mean, float* squares);
+
+    /// y = then((x - mean) * scale + shift), lane by lane.
+    void (*normalise)(const float* x, int count, const float* mean, const float* scale, const float* shift,
+                      bool with_silu, float* y);
+
+    /// scores[i] = e^(scores[i] - largest) for `count` floats, zeros up to the next multiple of 16; returns their sum.
+    float (*softmax)(float* scores, int count);
+
+    /// y = factor * x
+    void (*scale)(const float* x, float factor, int count, float* y);
+
+    /// Each vector of a row twice, into two rows.
+    void (*double_row)(const float* x, int count, float* first, float* second);
+
+    /// `count` means of 2x2 vectors of two rows.
+    void (*average_rows)(const float* first, const float* second, int count, float* y);
+};
+
+} // namespace repaint::detail::cpu
+
+// Inlined whatever the optimisation level: a call would pass vectors that the caller's instruction set cannot hold.
+#define REPAINT_CPU_INLINE __attribute__((always_inline)) inline
+
+namespace repaint::detail::cpu::portable {
+#define REPAINT_CPU_ISA 128
+#if defined(__aarch64__)
+#define REPAINT_CPU_REGISTERS 32
+#else
+#define REPAINT_CPU_REGISTERS 16
+#endif
+inline constexpr int widest_group = 1;
+#include <repaint/backend/cpu/kernels/all.inl>
+#undef REPAINT_CPU_ISA
+#undef REPAINT_CPU_REGISTERS
+} // namespace repaint::detail::cpu::portable
+
+#if defined(__x86_64__)
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+namespace repaint::detail::cpu::avx2 {
+#define REPAINT_CPU_ISA 256
+#define REPAINT_CPU_REGISTERS 32 // of four floats: sixteen of eight
+inline constexpr int widest_group = 1;
+#include <repaint/backend/cpu/kernels/all.inl>
+#undef REPAINT_CPU_ISA
+#undef REPAINT_CPU_REGISTERS
+} // namespace repaint::detail::cpu::avx2
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+namespace repaint::detail::cpu::avx512 {
+#define REPAINT_CPU_ISA 512
+#define REPAINT_CPU_REGISTERS 128 // of four floats: 32 of sixteen
+inline constexpr int widest_group = 4;
+#include <repaint/backend/cpu/kernels/all.inl>
+#undef REPAINT_CPU_ISA
+#undef REPAINT_CPU_REGISTERS
+} // namespace repaint::detail::cpu::avx512
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+#endif
+
+#undef REPAINT_CPU_INLINE
+
+namespace repaint::detail::cpu {
+
+/// The kernels of an instruction set that this CPU supports.
+inline const kernel_table& kernels_for(instruction_set s) {
+#if defined(__x86_64__)
+    switch (s) {
+    case instruction_set::avx512: return avx512::kernels;
+    case instruction_set::avx2: return avx2::kernels;
+    default: break;
+    }
+#else
+    static_cast<void>(s);
+#endif
+    return portable::kernels;
+}
+
+} // namespace repaint::detail::cpu

@@ -1,0 +1,18 @@
+/// The functions above, for those who choose the instruction set at run time.
+inline constexpr kernel_table kernels{
+    widest_group,
+    multiply,
+    winograd_input<2>,
+    winograd_input<4>,
+    winograd_weights<2>,
+    winograd_weights<4>,
+    winograd_output<2>,
+    winograd_output<4>,
+    finish,
+    moments,
+    normalise,
+    softmax,
+    scale,
+    double_row,
+    average_rows,
+};

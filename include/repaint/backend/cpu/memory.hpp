@@ -1,0 +1,112 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include <repaint/core/arena.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#endif
+
+namespace repaint::detail::cpu {
+
+/// Memory for tensors and scratch: one reserved stretch of addresses behind an arena. Pages become real when they are first
+/// written, so the process holds what the arena ever reached into and no more.
+class memory_pool {
+public:
+    memory_pool() {
+#if defined(__unix__) || defined(__APPLE__)
+        // Addresses only. Where a limit forbids so many, fewer do: what does not fit comes from the heap.
+        for (std::size_t bytes = std::size_t{1} << 40U; bytes >= std::size_t{1} << 28U; bytes /= 4) {
+            int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+#if defined(MAP_NORESERVE)
+            flags |= MAP_NORESERVE;
+#endif
+            void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
+            if (address != MAP_FAILED) {
+                begin_ = static_cast<std::byte*>(address);
+                size_ = bytes;
+#if defined(MADV_HUGEPAGE)
+                madvise(address, bytes, MADV_HUGEPAGE);
+#endif
+                break;
+            }
+        }
+#endif
+    }
+    memory_pool(const memory_pool&) = delete;
+    memory_pool& operator=(const memory_pool&) = delete;
+    ~memory_pool() {
+#if defined(__unix__) || defined(__APPLE__)
+        if (begin_ != nullptr) {
+            munmap(begin_, size_);
+        }
+#endif
+    }
+
+    /// Bytes that tensors and scratch ever reached into.
+    [[nodiscard]] std::size_t extent() const { return blocks_.extent(); }
+
+private:
+    friend class memory_block;
+
+    arena blocks_;
+    std::byte* begin_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Floats of a pool, given back on destruction; the content is unspecified at first. Aligned to 64 bytes.
+class memory_block {
+public:
+    memory_block() = default;
+
+    /// Throws std::bad_alloc.
+    memory_block(std::shared_ptr<memory_pool> pool, std::size_t floats)
+        : pool_(std::move(pool)), bytes_(floats * sizeof(float)) {
+        offset_ = pool_->blocks_.allocate(bytes_);
+        if (offset_ + bytes_ <= pool_->size_) {
+            data_ = reinterpret_cast<float*>(pool_->begin_ + offset_);
+            return;
+        }
+        pool_->blocks_.release(offset_, bytes_);
+        data_ = static_cast<float*>(::operator new(bytes_, std::align_val_t{64}));
+        on_heap_ = true;
+    }
+    memory_block(memory_block&& other) noexcept { swap(other); }
+    memory_block& operator=(memory_block&& other) noexcept {
+        memory_block taken(std::move(other));
+        swap(taken);
+        return *this;
+    }
+    ~memory_block() {
+        if (on_heap_) {
+            ::operator delete(data_, std::align_val_t{64});
+        } else if (pool_) {
+            pool_->blocks_.release(offset_, bytes_);
+        }
+    }
+
+    [[nodiscard]] float* data() const { return data_; }
+
+private:
+    void swap(memory_block& other) noexcept {
+        std::swap(pool_, other.pool_);
+        std::swap(data_, other.data_);
+        std::swap(offset_, other.offset_);
+        std::swap(bytes_, other.bytes_);
+        std::swap(on_heap_, other.on_heap_);
+    }
+
+    std::shared_ptr<memory_pool> pool_;
+    float* data_ = nullptr;
+    std::size_t offset_ = 0;
+    std::size_t bytes_ = 0;
+    bool on_heap_ = false;
+};
+
+} // namespace repaint::detail::cpu
