@@ -9,11 +9,10 @@ template <repaint::instruction_set Instructions, int Threads, bool Strict = fals
 class cpu_variant : public repaint::cpu_backend {
 public:
     cpu_variant()
-        : repaint::cpu_backend({.threads = Threads,
-                                .strict = Strict,
-                                .instructions = repaint::is_supported(Instructions)
-                                                    ? Instructions
-                                                    : repaint::best_instruction_set()}) {}
+        : repaint::cpu_backend(
+              {.threads = Threads,
+               .strict = Strict,
+               .instructions = repaint::is_supported(Instructions) ? Instructions : repaint::best_instruction_set()}) {}
 };
 
 using repaint::instruction_set;

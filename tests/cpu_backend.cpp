@@ -15,6 +15,7 @@
 #include "support/catch.hpp"
 #include "support/compare.hpp"
 #include "support/oracle.hpp"
+#include "support/tolerances.hpp"
 
 using repaint::cpu_backend;
 using repaint::host_tensor;
@@ -90,15 +91,19 @@ TEST_CASE("AVX2 and AVX-512 give the same bits", "[cpu]") {
 }
 
 TEST_CASE("convolutions by Winograd's method agree with plain sums however they are scheduled", "[cpu]") {
-    const auto l = GENERATE(values<layer>({{{1, 64, 64, 64}, 64},      // many rows: private input, shared weights
-                                           {{2, 64, 33, 47}, 80},      // tiles that reach over the edge, two images
-                                           {{3, 64, 9, 6}, 64},        // batches that begin in the middle of an image
-                                           {{1, 256, 32, 32}, 72},     // a last chunk that threads share by rows
-                                           {{1, 600, 48, 44}, 64},     // input channels in three parts
-                                           {{1, 1040, 12, 12}, 200},   // more planes than fit on the stack
-                                           {{5, 96, 8, 8}, 130, 0},    // no padding
-                                           {{1, 32, 20, 20}, 32},      // tiles of 2x2
-                                           {{1, 500, 52, 52}, 300}})); // weights too many to share
+    // In brackets: the threads that the branch needs.
+    const auto l = GENERATE(values<layer>({
+        {{1, 64, 64, 64}, 64},    // batches of rows for one worker each, weights shared
+        {{2, 64, 33, 47}, 80},    // the same over two images, tiles that reach over the edge
+        {{3, 64, 9, 6}, 64},      // tiles of 2x2, workers that begin in the middle of an image [2]
+        {{1, 256, 32, 32}, 72},   // result channels for one worker each [2], too few of them for all workers [5]
+        {{1, 600, 48, 44}, 64},   // two strips of rows, input channels in three parts [5]
+        {{1, 1040, 12, 12}, 200}, // few rows, input channels in seventeen parts
+        {{5, 96, 8, 8}, 130, 0},  // no padding; two chunks for one worker each, the third shared [2]
+        {{1, 32, 20, 20}, 32},    // tiles of 2x2 for few channels
+        {{1, 4112, 14, 14}, 32},  // more planes than fit on the stack [1]
+        {{1, 560, 40, 40}, 300},  // many rows, and weights too many to share
+    }));
     const shape4 out{l.x.n, l.out, l.x.h + 2 * l.padding - 2, l.x.w + 2 * l.padding - 2};
     CAPTURE(to_string(l.x), l.out);
     REQUIRE(tile_for({l.out, l.x.c, 3, 3}, out, 1) > 1);
@@ -110,6 +115,122 @@ TEST_CASE("convolutions by Winograd's method agree with plain sums however they 
     for (const int threads : {1, 5}) {
         CHECK(same_bits(convolve({.threads = threads}, l, how), fast));
     }
+}
+
+TEST_CASE("direct convolutions whose weights go through in parts agree with their definition", "[cpu]") {
+    struct conv_case {
+        shape4 x;
+        int out;
+        int kernel;
+        repaint::conv2d_options options;
+    };
+    const auto c = GENERATE(values<conv_case>({
+        {{5, 800, 10, 10}, 130, 1, {}},                       // all result channels of a strip by one worker
+        {{1, 800, 5, 5}, 130, 1, {}},                         // workers share a strip
+        {{2, 100, 21, 19}, 40, 3, {.stride = 2, .padding = 1}}, // seven blocks of input channels, five at a time
+        {{1, 40, 9, 8}, 24, 5, {.padding = 2}},               // one block at a time
+        {{1, 20, 9, 8}, 16, 4, {.stride = 4}},                // taps that never overlap
+    }));
+    CAPTURE(to_string(c.x), c.kernel);
+    const auto x = random_tensor(c.x, 1);
+    host_tensor w = random_tensor({c.out, c.x.c, c.kernel, c.kernel}, 2);
+    for (float& value : w.values()) {
+        value /= std::sqrt(static_cast<float>(c.x.c * c.kernel * c.kernel));
+    }
+    const auto bias = random_tensor({c.out, 1, 1, 1}, 3);
+    const auto expected = oracle::conv2d(x, w, bias, nullptr, c.options);
+    for (const int threads : {1, 2, 5}) {
+        CAPTURE(threads);
+        cpu_backend b({.threads = threads});
+        const auto packed = b.pack_conv2d(oracle::weights(w), oracle::weights(bias));
+        CHECK(difference(b.download(repaint::ops::conv2d(b, b.upload(x), packed, c.options)), expected,
+                         tolerances<cpu_backend>::conv2d) == "");
+    }
+}
+
+TEST_CASE("normalisation and attention in pieces agree with their definitions", "[cpu]") {
+    const int threads = GENERATE(1, 2, 7);
+    CAPTURE(threads);
+    cpu_backend b({.threads = threads});
+    SECTION("group_norm of planes in pieces of 256 pixels, and in strips of 16 pieces") {
+        for (const shape4 s : {shape4{1, 32, 23, 41}, {2, 48, 70, 61}, {1, 40, 66, 65}}) {
+            CAPTURE(to_string(s));
+            const auto x = random_tensor(s, 1);
+            const auto gamma = random_tensor({s.c, 1, 1, 1}, 2);
+            const auto beta = random_tensor({s.c, 1, 1, 1}, 3);
+            const auto scale_shift = random_tensor({s.n, 2 * s.c, 1, 1}, 4);
+            const repaint::group_norm_options options{.groups = 8, .then = repaint::activation::silu};
+            const auto packed = b.pack_norm(oracle::weights(gamma), oracle::weights(beta));
+            const auto embedding = b.upload(scale_shift);
+            CHECK(difference(b.download(repaint::ops::group_norm(b, b.upload(x), packed, options, &embedding)),
+                             oracle::group_norm(x, gamma, beta, &scale_shift, options),
+                             tolerances<cpu_backend>::group_norm) == "");
+        }
+    }
+    SECTION("attention whose rows of scores are long, and whose heads are wider than one sum") {
+        for (const auto& [s, heads] :
+             {std::pair{shape4{1, 3 * 16, 41, 39}, 1}, {shape4{1, 3 * 80, 6, 5}, 1}, {shape4{2, 3 * 168, 9, 9}, 2}}) {
+            CAPTURE(to_string(s));
+            const auto qkv = random_tensor(s, 1);
+            CHECK(difference(b.download(repaint::ops::attention(b, b.upload(qkv), heads)),
+                             oracle::attention(qkv, heads), tolerances<cpu_backend>::attention) == "");
+        }
+    }
+}
+
+TEST_CASE("steps over large images are those over every value", "[cpu]") {
+    cpu_backend b({.threads = 2});
+    const shape4 s{2, 3, 96, 95};
+    const auto x = random_tensor(s, 1);
+    const auto out = random_tensor({2, 6, 96, 95}, 2);
+    const auto known = random_tensor({1, 3, 96, 95}, 3);
+    auto keep = random_tensor({2, 1, 96, 95}, 4);
+    for (float& value : keep.values()) {
+        value = std::clamp(value, 0.0F, 1.0F);
+    }
+    const std::vector<std::uint64_t> seeds{3, 9};
+    const auto z = b.download(repaint::ops::normal(b, seeds, 5, s));
+    const repaint::mixing m{0.8F, 0.6F};
+    const repaint::posterior p{.prediction = repaint::prediction_type::epsilon,
+                               .variance = repaint::variance_type::learned_range,
+                               .clip = true,
+                               .x0_from_x = 1.25F,
+                               .x0_from_prediction = -0.75F,
+                               .mean_from_x0 = 0.4F,
+                               .mean_from_x = 0.55F,
+                               .min_log_variance = -6.0F,
+                               .max_log_variance = -3.5F,
+                               .noise = 1.0F};
+    host_tensor stepped(s);
+    host_tensor mixed(s);
+    host_tensor merged(s);
+    for (int n = 0; n < s.n; ++n) {
+        host_tensor noise({1, 3, 96, 95});
+        repaint::philox_normal(seeds[static_cast<std::size_t>(n)], 5, noise.values());
+        CHECK(std::equal(noise.values().begin(), noise.values().end(), z.image(n).begin()));
+        for (int c = 0; c < s.c; ++c) {
+            for (int i = 0; i < s.h; ++i) {
+                for (int j = 0; j < s.w; ++j) {
+                    const float clean = repaint::predicted_x0(p, x(n, c, i, j), out(n, c, i, j));
+                    stepped(n, c, i, j) = repaint::reverse_step(p, x(n, c, i, j), out(n, c, i, j), clean,
+                                                                out(n, 3 + c, i, j), z(n, c, i, j));
+                    mixed(n, c, i, j) = m.signal * x(n, c, i, j) + m.noise * z(n, c, i, j);
+                    merged(n, c, i, j) =
+                        repaint::merged(m, x(n, c, i, j), known(0, c, i, j), keep(n, 0, i, j), z(n, c, i, j));
+                }
+            }
+        }
+    }
+    const auto noise = b.upload(z);
+    auto moved = b.upload(x);
+    repaint::ops::reverse_step(b, moved, b.upload(out), noise, p);
+    CHECK(difference(b.download(moved), stepped, tolerances<cpu_backend>::step) == "");
+    moved = b.upload(x);
+    repaint::ops::forward_step(b, moved, noise, m);
+    CHECK(difference(b.download(moved), mixed, tolerances<cpu_backend>::step) == "");
+    moved = b.upload(x);
+    repaint::ops::merge(b, moved, b.upload(known), b.upload(keep), noise, m);
+    CHECK(difference(b.download(moved), merged, tolerances<cpu_backend>::step) == "");
 }
 
 TEST_CASE("the way of a convolution follows from its shape", "[cpu]") {
@@ -145,7 +266,15 @@ TEST_CASE("memory is planned, reused and given back", "[cpu]") {
     CHECK(static_cast<double>(peak) + weights <= 1.1 * (static_cast<double>(dry.peak_bytes()) + weights) + 4e6);
 }
 
-TEST_CASE("tensors may outlive their backend's turn and move", "[cpu]") {
+TEST_CASE("what no machine has is refused before anything is written", "[cpu]") {
+    cpu_backend b({.threads = 1});
+    REQUIRE_THROWS_WITH(b.allocate({1, 1024, 65536, 65536}), contains("MB of memory: use smaller pictures"));
+    const auto values = random_tensor({1, 16, 2, 2}, 11);
+    CHECK(same_bits(b.download(b.upload(values)), values)); // and the backend goes on
+    CHECK(b.peak_bytes() < 1'000'000);
+}
+
+TEST_CASE("tensors move, join and are joined again", "[cpu]") {
     cpu_backend b({.threads = 1});
     const auto values = random_tensor({2, 48, 5, 5}, 8);
     auto x = b.upload(values);
@@ -154,7 +283,8 @@ TEST_CASE("tensors may outlive their backend's turn and move", "[cpu]") {
     CHECK(same_bits(b.download(y), values));
     // A join of a join, and one that has to copy because 20 channels do not fill whole blocks.
     const auto tail = random_tensor({2, 20, 5, 5}, 10);
-    const auto joined = repaint::ops::concat(b, repaint::ops::concat(b, std::move(y), b.upload(values)), b.upload(tail));
+    const auto joined =
+        repaint::ops::concat(b, repaint::ops::concat(b, std::move(y), b.upload(values)), b.upload(tail));
     const auto copied = repaint::ops::concat(b, b.upload(tail), b.upload(values));
     const auto all = b.download(joined);
     const auto other = b.download(copied);

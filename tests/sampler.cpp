@@ -1,14 +1,17 @@
-// The loop without a network: the official trace, closed forms, stopping, resuming, batches.
+// The loop: the official trace and closed forms without a network, stopping, resuming and batches with small ones.
 #include <cmath>
 #include <cstddef>
+#include <tuple>
 #include <vector>
 
+#include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
 #include <repaint/repaint.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/strict_cpu.hpp"
 
 using repaint::host_tensor;
 using repaint::reference_backend;
@@ -16,12 +19,15 @@ using repaint::shape4;
 
 namespace {
 
+/// Where a run is computed must not change what it means: these tests hold to the bit, or to a rounding, on each.
+using backends = std::tuple<reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+
 /// What the official program was run with: eps = 0.3 x + 0.1 sin(3 x) + 0.05 t / 1000, v = 0.5 cos(x) - 0.2.
 struct toy_denoiser {
     const repaint::noise_schedule* schedule;
     std::vector<host_tensor>* inputs;
 
-    reference_backend::tensor operator()(reference_backend& b, const reference_backend::tensor& x, int t) const {
+    template <class B> typename B::tensor operator()(B& b, const typename B::tensor& x, int t) const {
         const auto values = b.download(x);
         if (inputs != nullptr) {
             inputs->push_back(values);
@@ -114,7 +120,7 @@ moments moments_of(const host_tensor& x, std::size_t first) {
 
 } // namespace
 
-TEST_CASE("the official program's trace is followed draw by draw", "[sampler][golden]") {
+TEMPLATE_LIST_TEST_CASE("the official program's trace is followed draw by draw", "[sampler][golden]", backends) {
     const auto trace = repaint::read_checkpoint(golden::data("trace_repaint.safetensors"));
     const repaint::diffusion_process process{repaint::noise_schedule::linear().respaced("10")};
     const auto ts = golden::integers(trace, "ts");
@@ -124,17 +130,17 @@ TEST_CASE("the official program's trace is followed draw by draw", "[sampler][go
         CHECK(walk[i] == repaint::transition{ts[i], ts[i + 1]});
     }
 
-    reference_backend b;
+    TestType b;
     std::vector<host_tensor> inputs;
     std::vector<host_tensor> outputs;
     toy_denoiser denoise{&process.schedule, &inputs};
     const auto tape = split(golden::tensor(trace, "tape"), 2);
     repaint::recorded_noise noise(tape);
-    const repaint::known_region<reference_backend> known(b.upload(golden::tensor(trace, "gt")),
-                                                         b.upload(golden::tensor(trace, "keep")));
-    const auto final = b.download(repaint::sample(
-        b, denoise, known, noise, process, walk, {2, 3, 4, 4},
-        [&](const repaint::preview<reference_backend>& p) { outputs.push_back(p.backend.download(p.x)); }));
+    const repaint::known_region<TestType> known(b.upload(golden::tensor(trace, "gt")),
+                                                b.upload(golden::tensor(trace, "keep")));
+    const auto final = b.download(
+        repaint::sample(b, denoise, known, noise, process, walk, {2, 3, 4, 4},
+                        [&](const repaint::preview<TestType>& p) { outputs.push_back(p.backend.download(p.x)); }));
     CHECK(noise.state() == tape.size()); // every draw was used, none too many
 
     // A float32 expression rounded in another order, amplified by up to 29 transitions.
@@ -266,11 +272,11 @@ TEST_CASE("observers see every transition and evaluation, and can stop", "[sampl
     CHECK(stopped.position == 5);
 }
 
-TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]") {
-    reference_backend b;
+TEMPLATE_LIST_TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]", backends) {
+    TestType b;
     const auto model = small_model(b, "strided_additive");
-    const repaint::inpainter<reference_backend> inpaint(
-        b, model, {.timesteps = 8, .jumps = {.jump_length = 2, .jump_n_sample = 2}});
+    const repaint::inpainter<TestType> inpaint(b, model,
+                                               {.timesteps = 8, .jumps = {.jump_length = 2, .jump_n_sample = 2}});
     const auto image = random_tensor({2, 3, 8, 8}, 1);
     const auto keep = repaint::make_mask(repaint::mask_kind::half, 8, 8);
     const auto check = [&](const auto& noise) {
@@ -301,8 +307,8 @@ TEST_CASE("a stopped run goes on bit for bit, whatever the noise", "[sampler]") 
     }
 }
 
-TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[sampler]") {
-    reference_backend b;
+TEMPLATE_LIST_TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[sampler]", backends) {
+    TestType b;
     const auto model = small_model(b, "class_labels");
     const auto images = random_tensor({3, 3, 8, 8}, 1);
     auto keep = random_tensor({3, 1, 8, 8}, 2);
@@ -311,21 +317,21 @@ TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[
     }
     repaint::inpaint_options options{.timesteps = 6, .jumps = {.jump_length = 2, .jump_n_sample = 2}};
     options.labels = {3, 1, 9};
-    const auto together =
-        repaint::inpainter<reference_backend>(b, model, options)(images, keep, repaint::philox_noise(40));
+    const auto together = repaint::inpainter<TestType>(b, model, options)(images, keep, repaint::philox_noise(40));
     const auto parts = split(images, 1);
     const auto masks = split(keep, 1);
     for (std::size_t i = 0; i < 3; ++i) {
         auto alone = options;
         alone.labels = {options.labels[i]};
         const auto result =
-            repaint::inpainter<reference_backend>(b, model, alone)(parts[i], masks[i], repaint::philox_noise(40 + i));
+            repaint::inpainter<TestType>(b, model, alone)(parts[i], masks[i], repaint::philox_noise(40 + i));
         CHECK(same_bits(split(together, 1)[i], result));
     }
 }
 
-TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw", "[inpainter]") {
-    reference_backend b;
+TEMPLATE_LIST_TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw", "[inpainter]",
+                        backends) {
+    TestType b;
     const auto model = small_model(b, "strided_additive");
     repaint::inpaint_options options{.timesteps = 4, .jumps = {.jump_n_sample = 1}};
     const auto image = random_tensor({1, 3, 8, 8}, 1);
@@ -335,10 +341,9 @@ TEST_CASE("known pixels come back exactly, soft ones blend, raw samples are raw"
             keep(0, 0, i, j) = j < 3 ? 1.0F : (j == 3 ? 0.25F : 0.0F);
         }
     }
-    const auto composite =
-        repaint::inpainter<reference_backend>(b, model, options)(image, keep, repaint::philox_noise(1));
+    const auto composite = repaint::inpainter<TestType>(b, model, options)(image, keep, repaint::philox_noise(1));
     options.composite = false;
-    const auto raw = repaint::inpainter<reference_backend>(b, model, options)(image, keep, repaint::philox_noise(1));
+    const auto raw = repaint::inpainter<TestType>(b, model, options)(image, keep, repaint::philox_noise(1));
     bool raw_differs = false;
     for (int c = 0; c < 3; ++c) {
         for (int i = 0; i < 8; ++i) {

@@ -1,16 +1,17 @@
-// The whole U-Net on the reference backend against PyTorch (tests/peers/make_unet_goldens.py, examples/models/guided_unet.py)
-// and against the official program (tests/data/official).
+// The whole U-Net against PyTorch (tests/peers/make_unet_goldens.py, examples/models/guided_unet.py).
 #include <string>
+#include <tuple>
 
+#include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
 #include <repaint/model/load.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/strict_cpu.hpp"
 
 using repaint::host_tensor;
-using repaint::reference_backend;
 
 namespace {
 
@@ -20,16 +21,18 @@ host_tensor one_image(const host_tensor& all, int i) {
     return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
 }
 
+using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+
 } // namespace
 
-TEST_CASE("every switch of the architecture agrees with PyTorch", "[golden]") {
+TEMPLATE_LIST_TEST_CASE("every switch of the architecture agrees with PyTorch", "[golden]", backends) {
     for (const auto& name : golden::networks) {
         CAPTURE(name);
         const auto file = golden::read_network(name);
         const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
-        reference_backend b;
+        TestType b;
         repaint::weight_map weights(file.weights);
-        const repaint::unet<reference_backend> network(b, read.network, weights);
+        const repaint::unet<TestType> network(b, read.network, weights);
         REQUIRE_NOTHROW(weights.finish());
 
         const auto x = golden::tensor(file.expected, "golden.x");
@@ -48,12 +51,12 @@ TEST_CASE("every switch of the architecture agrees with PyTorch", "[golden]") {
     }
 }
 
-TEST_CASE("a batch gives every image the bits it gets alone", "[unet]") {
+TEMPLATE_LIST_TEST_CASE("a batch gives every image the bits it gets alone", "[unet]", backends) {
     const auto file = golden::read_network("labels_new_order_strided");
     const auto read = repaint::read_guided_diffusion(file.weights, &file.config);
-    reference_backend b;
+    TestType b;
     repaint::weight_map weights(file.weights);
-    const repaint::unet<reference_backend> network(b, read.network, weights);
+    const repaint::unet<TestType> network(b, read.network, weights);
     const auto x = random_tensor({3, 3, 16, 16}, 5);
     const std::vector<int> labels{1, 4, 2};
     const auto all = b.download(network(b, b.upload(x), network.embed(b, 77.0F, labels)));

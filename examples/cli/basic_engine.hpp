@@ -54,7 +54,7 @@ inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_c
 template <repaint::tensor_backend B> class basic_engine final : public engine {
 public:
     template <class... Arguments>
-    basic_engine(std::string_view name, int threads, const model_source& source, Arguments&&... backend_arguments)
+    basic_engine(std::string_view name, int threads, const opened_source& source, Arguments&&... backend_arguments)
         : name_(name), threads_(threads), backend_(std::forward<Arguments>(backend_arguments)...),
           model_(make_model(backend_, source)) {}
 
@@ -110,11 +110,11 @@ public:
     }
 
 private:
-    static repaint::diffusion_model<B> make_model(B& backend, const model_source& source) {
+    static repaint::diffusion_model<B> make_model(B& backend, const opened_source& source) {
         if (const auto* preset = std::get_if<repaint::model_preset>(&source)) {
             return repaint::random_model(backend, *preset);
         }
-        return repaint::load_model(backend, std::get<repaint::model_files>(source));
+        return repaint::load_model(backend, std::get<repaint::opened_model>(source));
     }
 
     template <class N>

@@ -44,7 +44,7 @@ const char* text(repaint::variance_type v) {
 } // namespace
 
 void print_info(const info_command& command) {
-    const auto opened = repaint::open_model(command.model.files());
+    const auto opened = open(command.model.files());
     const auto& about = opened.description;
     const auto& network = opened.network;
 

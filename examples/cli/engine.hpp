@@ -49,6 +49,9 @@ using progress_observer = std::function<bool(const repaint::progress&)>;
 /// A trained model's files, or an architecture that gets random weights.
 using model_source = std::variant<repaint::model_files, repaint::model_preset>;
 
+/// The same once the files have been read and checked.
+using opened_source = std::variant<repaint::opened_model, repaint::model_preset>;
+
 /// How a backend is to compute.
 struct engine_options {
     std::string backend;      ///< empty: the fastest of this build
@@ -93,11 +96,14 @@ public:
 /// The backends of this build, fastest first; `make` puts a model onto one.
 struct engine_entry {
     std::string_view name;
-    std::unique_ptr<engine> (*make)(const model_source& source, const engine_options& options);
+    std::unique_ptr<engine> (*make)(const opened_source& source, const engine_options& options);
 };
 [[nodiscard]] std::span<const engine_entry> engines();
 
-/// Makes the engine that the options name. Throws std::invalid_argument when this build does not have it.
+/// repaint::open_model, compiled in one place.
+[[nodiscard]] repaint::opened_model open(const repaint::model_files& files);
+
+/// Opens the source and makes the engine that the options name. Throws std::invalid_argument when this build does not have it.
 [[nodiscard]] std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options);
 
 } // namespace cli

@@ -5,7 +5,7 @@
 
 namespace cli {
 
-std::unique_ptr<engine> make_cpu_engine(const model_source& source, const engine_options& options) {
+std::unique_ptr<engine> make_cpu_engine(const opened_source& source, const engine_options& options) {
     repaint::cpu_options o;
     o.threads = options.threads;
     o.strict = options.strict;

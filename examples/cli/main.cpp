@@ -70,7 +70,8 @@ void add_model(CLI::App* app, cli::model_options& model, const std::string& name
         ->check(CLI::Range(1, 4096));
     app->add_flag("--strict", model.engine.strict,
                   "cpu: convolutions as plain sums, for bits as close to PyTorch's as can be; some times slower");
-    app->add_option("--instructions", model.engine.instructions, "cpu: avx512, avx2 or portable; default: the best there is")
+    app->add_option("--instructions", model.engine.instructions,
+                    "cpu: avx512, avx2 or portable; default: the best there is")
         ->check(CLI::IsMember({"avx512", "avx2", "portable"}));
 }
 

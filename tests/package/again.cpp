@@ -1,3 +1,4 @@
+#include <repaint/backend/cpu.hpp>
 #include <repaint/backend/reference.hpp>
 #include <repaint/io/image.hpp>
 #include <repaint/repaint.hpp>

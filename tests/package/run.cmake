@@ -44,7 +44,7 @@ expect("build" TRUE "" ${CMAKE_COMMAND} --build ${work}/build --config Release)
 expect("run" TRUE "" ${work}/build/consumer)
 expect_configure("same minor version" TRUE "" build -D wanted_version=${version})
 expect_configure("another version" FALSE "compatible with requested version" other -D wanted_version=99.0)
-expect_configure("an unknown component" FALSE "has no component teapot; it has image, reference" teapot
+expect_configure("an unknown component" FALSE "has no component teapot; it has image, cpu, reference" teapot
     -D wanted_components=teapot)
 expect_configure("a dependency that is missing" FALSE "Component image needs TurboJPEG, which was not found" missing
     -D CMAKE_DISABLE_FIND_PACKAGE_TurboJPEG=ON)

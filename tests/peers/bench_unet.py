@@ -6,19 +6,29 @@
 needs requirements.txt of this folder, a C++ compiler for torch.compile and a build of the program (--program). The
 networks are those of examples/models/guided_unet.py with random weights, written once, into --cache (small64 40 MB,
 imagenet64 1.2 GB, guided256 2.2 GB; --clean removes them). Before a network is timed, both sides compute one output,
-and the two must agree. PyTorch needs up to 10 GB of memory. `--networks small64 --batches 1` is the quick run.
+and the two must agree. PyTorch needs up to 10 GB of memory. `--networks small64 --batches 1` is the quick run. The
+whole run keeps to --minutes once torch.compile has its results in --cache; the first takes longer.
+
+PyTorch's attention is the faster of two, which must agree: the explicit one of guided_unet.py and one with
+scaled_dot_product_attention. Both are timed before the network is, for either memory layout. PyTorch allocates huge
+pages (THP_MEM_ALLOC_ENABLE=1, unless the environment says otherwise), with which it is a few percent faster.
 
 The sides take turns: in each round every PyTorch setting runs for about --burst seconds, then `repaint bench` does, and
 each round starts one further on, so that a slow minute of the machine hits all alike. Neither side counts the first
 call of a burst, nor loading, nor compiling. One round's figure is the burst's median; the table has the median of the
-rounds and, in brackets, the fastest and the slowest call. Bursts during which other processes were at work do not count
-as long as a side has others; figures that had to use them are marked with *.
+rounds and, in brackets, the lowest and the highest round. Bursts during which other processes were at work do not count
+as long as a side has others; figures that had to use them are marked with *. "compile" is the fastest of the compiled
+settings, and the ratio is that of the fastest PyTorch setting to `repaint`.
+
+--contend N measures each side twice in each round, alone and while N processes that only count compete for the cores,
+and prints how much slower each side gets.
 
 PyTorch works out the embedding of the timestep in each call; `repaint bench` keeps it, as it does while inpainting.
 That is less than 0.5 % of the work.
 """
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -29,6 +39,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import typing
 
@@ -51,6 +62,7 @@ NETWORKS = {
         "num_res_blocks": 2,
         "channel_mult": "1,2,2,2",
         "attention_resolutions": "16,8",
+        "use_scale_shift_norm": False,
     },
     "imagenet64": {
         **UNET,
@@ -76,10 +88,14 @@ NETWORKS = {
     },
 }
 BATCHES = {"small64": (1, 4), "imagenet64": (1, 4), "guided256": (1,)}
+CONTENDED = ("small64", "imagenet64")  # batch 1
+BUILDS = ("dev", "program")
 SEED = 0
 TIMESTEP = 500
+LEAST_ROUNDS = 3  # whatever the time
 AGREEMENT = 1e-3  # of the largest output: far above rounding in float32, far below what a wrong layer does
 PAUSE = 0.3  # seconds before a burst: OpenMP's threads stop spinning long before that
+COLUMNS = 120
 OTHERS = 0.1  # cores kept busy by other processes, from which on a burst counts as disturbed
 
 
@@ -96,6 +112,8 @@ SETTINGS = {
     "compile_channels_last": Setting(True, True),
     "compile_freezing": Setting(True, True, {"freezing": True}),
 }
+DEFAULT_SETTINGS = {name: ["eager", "eager_channels_last", "compile_channels_last"] for name in NETWORKS}
+DEFAULT_SETTINGS["small64"].insert(2, "compile")  # for the others it takes minutes, and channels_last is faster
 
 
 def least_calls(milliseconds):
@@ -109,6 +127,7 @@ class Burst(typing.NamedTuple):
     slowest: float
     calls: int
     others: float  # cores that other processes kept busy meanwhile
+    contenders: int  # processes that were made to compete
 
 
 class Load:
@@ -142,6 +161,34 @@ def wait_for_quiet(patience):
         time.sleep(PAUSE)
         if load.others() < OTHERS or time.monotonic() >= end:
             return
+
+
+COUNT = """
+import os, sys
+parent = int(sys.argv[1])
+print(flush=True)
+while os.getppid() == parent:
+    for _ in range(1000000):
+        pass
+"""
+
+
+@contextlib.contextmanager
+def contention(processes):
+    """That many processes which only count. They are waited for at the end, so that `Load` takes them for our own."""
+    command = [sys.executable, "-S", "-E", "-c", COUNT, str(os.getpid())]
+    started = []
+    try:
+        for _ in range(processes):
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+        for process in started:
+            process.stdout.readline()
+        yield
+    finally:
+        for process in started:
+            process.kill()
+        for process in started:
+            process.communicate()
 
 
 def random_weights(network):
@@ -213,6 +260,76 @@ def inputs(config, batch, channels_last=False):
     return x, torch.full((batch,), TIMESTEP), labels
 
 
+@functools.cache
+def fused_attention():
+    """The attention of guided_unet.py for scaled_dot_product_attention: rows of channels, which it wants contiguous."""
+    from guided_unet import AttentionBlock
+    from torch.nn import functional
+
+    class FusedAttention(AttentionBlock):
+        def forward(self, x, embedding):
+            rows = self.norm(x).flatten(2).transpose(1, 2)
+            qkv = functional.linear(rows, self.qkv.weight[:, :, 0], self.qkv.bias)
+            if self.new_order:
+                qkv = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            else:
+                qkv = qkv.unflatten(2, (self.heads, 3, -1)).permute(3, 0, 2, 1, 4)
+            mixed = functional.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]).transpose(1, 2).flatten(2)
+            added = functional.linear(mixed, self.proj_out.weight[:, :, 0], self.proj_out.bias)
+            return x + added.transpose(1, 2).reshape(x.shape)
+
+    return FusedAttention
+
+
+def choose_attention(network, config, channels_last, wanted):
+    """Gives the network the attention that is faster, or the one that is wanted; its name, and the network's output.
+
+    Only the attention blocks are timed, on what they are given in one call of the network: the rest is the same.
+    """
+    import torch
+    from guided_unet import AttentionBlock
+
+    classes = {"explicit": AttentionBlock, "fused": fused_attention()}
+    blocks = [module for module in network.modules() if isinstance(module, AttentionBlock)]
+    given = []
+    hooks = [block.register_forward_pre_hook(lambda block, given_now: given.append((block, given_now)))
+             for block in blocks]
+    with torch.inference_mode():
+        output = network(*inputs(config, 1, channels_last))
+        for hook in hooks:
+            hook.remove()
+
+        def call(kind):
+            for block in blocks:
+                block.__class__ = classes[kind]
+            start = time.perf_counter()
+            outputs = [block(*block_given) for block, block_given in given]
+            return 1000 * (time.perf_counter() - start), outputs
+
+        expected, found = call("explicit")[1], call("fused")[1]
+        error = max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(expected, found))
+        if not error < AGREEMENT:
+            sys.exit(f"scaled_dot_product_attention differs by {error:.1e} of the largest, more than {AGREEMENT:.0e}")
+        wait_for_quiet(0)
+        times = {kind: [] for kind in classes}
+        end = time.monotonic() + 4
+        while len(times["fused"]) < 3 or (len(times["fused"]) < 30 and time.monotonic() < end):
+            for kind, found in times.items():
+                found.append(call(kind)[0])
+    medians = {kind: statistics.median(found) for kind, found in times.items()}
+    chosen = min(medians, key=medians.get) if wanted == "faster" else wanted
+    call_ms = ", ".join(f"{kind} {median:.1f} ms" for kind, median in medians.items())
+    print(f"attention, {layout_name(channels_last)}: {call_ms}, outputs differ by {error:.1e}; {chosen} is used",
+          file=sys.stderr)
+    for block in blocks:
+        block.__class__ = classes[chosen]
+    return chosen, output
+
+
+def layout_name(channels_last):
+    return "channels_last" if channels_last else "NCHW"
+
+
 class TorchSide:
     """One setting with its network, which is warm; `failure` says why there is none."""
 
@@ -248,15 +365,16 @@ class TorchSide:
             self.network(*self.arguments)
             return 1000 * (time.perf_counter() - start)
 
-    def burst(self, seconds, patience):
+    def burst(self, seconds, patience, contenders):
         wait_for_quiet(patience)
         load = Load()
-        self.call()
-        times = []
-        end = time.monotonic() + seconds
-        while not times or time.monotonic() < end or len(times) < least_calls(min(times)):
-            times.append(self.call())
-        return Burst(statistics.median(times), min(times), max(times), len(times), load.others())
+        with contention(contenders):
+            self.call()
+            times = []
+            end = time.monotonic() + seconds
+            while not times or time.monotonic() < end or len(times) < least_calls(min(times)):
+                times.append(self.call())
+        return Burst(statistics.median(times), min(times), max(times), len(times), load.others(), contenders)
 
 
 class ProgramSide:
@@ -275,30 +393,28 @@ class ProgramSide:
         printed = subprocess.run(command, env=self.environment, stdout=subprocess.PIPE, check=True).stdout
         return json.loads(printed)
 
-    def burst(self, seconds, patience):
+    def burst(self, seconds, patience, contenders):
         if self.fastest is None:
             self.fastest = self.bench(1)["min_ms"]
         runs = max(least_calls(self.fastest), round(1000 * seconds / self.fastest))
         wait_for_quiet(patience)
         load = Load()
         own = time.process_time()
-        found = self.bench(runs)
+        with contention(contenders):
+            found = self.bench(runs)
         own = time.process_time() - own
         if own > 0.1 + 0.02 * runs * found["median_ms"] / 1000:
             print(f"PyTorch's idle threads took {own:.2f} s of `repaint bench`'s time", file=sys.stderr)
         self.backend = found["backend"]
         self.fastest = min(self.fastest, found["min_ms"])
-        return Burst(found["median_ms"], found["min_ms"], found["max_ms"], runs, load.others())
+        return Burst(found["median_ms"], found["min_ms"], found["max_ms"], runs, load.others(), contenders)
 
 
-def disagreement(program, path, config, network, threads, backend, environment):
-    """The largest difference between both sides' outputs, as a part of the largest output."""
+def disagreement(program, path, config, expected, threads, backend, environment):
+    """The largest difference of the program's output from the expected one, as a part of the largest value."""
     import numpy
-    import torch
 
-    x, timesteps, labels = inputs(config, 1)
-    with torch.inference_mode():
-        expected = network(x, timesteps, labels).numpy()
+    x, _, labels = inputs(config, 1)
     with tempfile.TemporaryDirectory() as folder:
         x_path, out_path = pathlib.Path(folder) / "x.npy", pathlib.Path(folder) / "out.npy"
         numpy.save(x_path, x.numpy())
@@ -312,42 +428,38 @@ def disagreement(program, path, config, network, threads, backend, environment):
     return float(numpy.abs(found - expected).max() / numpy.abs(expected).max())
 
 
-def measure(sides, rounds, seconds, burst_seconds, patience):
+def measure(sides, rounds, seconds, burst_seconds, patience, contenders):
     """Bursts of each side that works, by its name."""
     bursts = {side.name: [] for side in sides if not side.failure}
-    active = [side for side in sides if not side.failure]
+    turns = [(side, n) for side in sides if not side.failure for n in ((0, contenders) if contenders else (0,))]
     start = time.monotonic()
     for i in range(rounds):
         elapsed = time.monotonic() - start
-        if i > 0 and elapsed * (i + 1) / i > seconds:
+        if i >= LEAST_ROUNDS and elapsed * (i + 1) / i > seconds:
             break
-        turn = i % len(active)
-        for side in active[turn:] + active[:turn]:
-            bursts[side.name].append(side.burst(burst_seconds, patience))
+        first = i % len(turns)
+        for side, n in turns[first:] + turns[:first]:
+            bursts[side.name].append(side.burst(burst_seconds, patience, n))
     return bursts
 
 
 class Summary(typing.NamedTuple):
     median: float
-    fastest: float
-    slowest: float
+    lowest: float
+    highest: float
     disturbed: bool
 
     def __str__(self):
-        digits = 1 if self.median < 1000 else 0
+        digits = 1 if self.median < 100 else 0
         mark = "*" if self.disturbed else ""
-        return f"{self.median:.{digits}f}{mark} ({self.fastest:.{digits}f}..{self.slowest:.{digits}f})"
+        return f"{self.median:.{digits}f}{mark} ({self.lowest:.{digits}f}-{self.highest:.{digits}f})"
 
 
-def summary(bursts):
-    quiet = [burst for burst in bursts if burst.others < OTHERS]
-    counted = quiet or bursts
-    return Summary(
-        statistics.median(burst.median for burst in counted),
-        min(burst.fastest for burst in counted),
-        max(burst.slowest for burst in counted),
-        not quiet,
-    )
+def summary(bursts, contenders=0):
+    found = [burst for burst in bursts if burst.contenders == contenders]
+    quiet = [burst for burst in found if burst.others < OTHERS]
+    medians = [burst.median for burst in quiet or found]
+    return Summary(statistics.median(medians), min(medians), max(medians), not quiet)
 
 
 def cores():
@@ -389,19 +501,26 @@ def arguments():
     build = REPOSITORY / "build"
     listed = {"metavar": "A,B,..."}
     whole = positive(int)
-    parser.add_argument("--networks", type=names(NETWORKS), default=list(NETWORKS), help=",".join(NETWORKS), **listed)
+    parser.add_argument("--networks", type=names(NETWORKS),
+                        help=f"{','.join(NETWORKS)}; default: all, with --contend {','.join(CONTENDED)}", **listed)
     parser.add_argument("--batches", type=lambda text: [whole(part) for part in text.split(",")],
-                        help="default: 1 and 4, for guided256 1", **listed)
-    parser.add_argument("--settings", type=names(SETTINGS), default=list(SETTINGS),
-                        help="of PyTorch: " + ", ".join(SETTINGS), **listed)
+                        help="default: 1 and 4, for guided256 and with --contend 1", **listed)
+    parser.add_argument("--settings", type=names(SETTINGS),
+                        help=f"of PyTorch: {', '.join(SETTINGS)}; default: without freezing, compile only for small64",
+                        **listed)
+    parser.add_argument("--attention", choices=("faster", "explicit", "fused"), default="faster",
+                        help="of PyTorch; default: the faster one")
     parser.add_argument("--threads", type=whole, default=cores(), help="default: the cores this process may use")
     parser.add_argument("--rounds", type=whole, default=5, help="at most; default 5")
-    parser.add_argument("--seconds", type=positive(float), default=300.0,
-                        help="no round starts that would end later than this, for each network and batch; default 300")
+    parser.add_argument("--minutes", type=positive(float), default=24.0,
+                        help=f"shared out among the networks and batches, {LEAST_ROUNDS} rounds of each in any case; "
+                        "default 24")
     parser.add_argument("--burst", type=positive(float), default=1.0, help="seconds of each side's turn; default 1")
     parser.add_argument("--patience", type=float, default=20.0,
                         help="seconds to wait before a turn for other processes to finish; default 20")
-    parser.add_argument("--program", type=pathlib.Path, help="default: the newest of build/*/examples/cli/repaint")
+    parser.add_argument("--contend", type=whole, default=0, metavar="N", help="also measure beside N busy processes")
+    parser.add_argument("--program", type=pathlib.Path,
+                        help=f"default: build/{{{','.join(BUILDS)}}}/examples/cli/repaint, the first there is")
     parser.add_argument("--backend", help="of the program; default: its own choice")
     parser.add_argument("--torch-only", action="store_true")
     parser.add_argument("--no-check", action="store_true", help="do not compare the outputs first")
@@ -411,58 +530,136 @@ def arguments():
     args = parser.parse_args()
     if not args.clean and not args.torch_only:
         if args.program is None:
-            found = sorted(build.glob("*/examples/cli/repaint"), key=lambda path: path.stat().st_mtime)
-            if not found:
-                parser.error("no build/*/examples/cli/repaint: build the program, or give --program or --torch-only")
-            args.program = found[-1]
+            programs = [build / folder / "examples" / "cli" / "repaint" for folder in BUILDS]
+            args.program = next((path for path in programs if path.is_file()), None)
+            if args.program is None:
+                parser.error(f"{programs[0]} is missing: build the program, or give --program or --torch-only")
         elif not args.program.is_file():
             parser.error(f"--program {args.program} is not a file")
         args.program = args.program.resolve()
+    args.networks = args.networks or list(CONTENDED if args.contend else NETWORKS)
     return args
 
 
-def bench_network(name, args, environment):
-    """Yields the batch, the failures and the bursts of each cell."""
+def batches_of(network, args):
+    return args.batches or ((1,) if args.contend else BATCHES[network])
+
+
+class Cell(typing.NamedTuple):
+    network: str
+    batch: int
+    backend: str | None
+    attention: dict  # by memory layout
+    failures: dict  # by side
+    bursts: dict  # by side
+
+    def best(self, settings):
+        """The summary of the fastest, why there is none, or - if there is none of them."""
+        found = [summary(self.bursts[name]) for name in settings if name in self.bursts]
+        failed = [self.failures[name] for name in settings if name in self.failures]
+        return min(found, default=None) or next(iter(failed), "-")
+
+    def record(self):
+        bursts = {side: [burst._asdict() for burst in found] for side, found in self.bursts.items()}
+        return {**self._asdict(), "bursts": bursts}
+
+
+def bench_network(name, args, environment, seconds_for_next):
+    """Yields the cell of each batch."""
     import torch
 
     config = NETWORKS[name]
+    settings = args.settings or DEFAULT_SETTINGS[name]
     path = args.cache.resolve() / f"{name}.safetensors"
     write_model(path, config)
-    layouts = dict.fromkeys(SETTINGS[setting].channels_last for setting in args.settings)
-    networks = {channels_last: load_network(path, config, channels_last) for channels_last in layouts}
-    some = next(iter(networks.values()))
-    print(f"{name}: {sum(p.numel() for p in some.parameters()):,} parameters", file=sys.stderr)
+    networks, attention = {}, {}
+    for channels_last in dict.fromkeys(SETTINGS[setting].channels_last for setting in settings):
+        network = networks[channels_last] = load_network(path, config, channels_last)
+        if len(networks) == 1:
+            print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters", file=sys.stderr)
+        kind, expected = choose_attention(network, config, channels_last, args.attention)
+        attention[layout_name(channels_last)] = kind
     if not args.torch_only and not args.no_check:
-        error = disagreement(args.program, path, config, some, args.threads, args.backend, environment)
+        error = disagreement(args.program, path, config, expected.numpy(), args.threads, args.backend, environment)
         print(f"{name}: outputs differ by {error:.1e} of the largest", file=sys.stderr)
         if not error < AGREEMENT:
             sys.exit(f"{name}: outputs differ by {error:.1e} of the largest, more than {AGREEMENT:.0e}")
-    for batch in args.batches or BATCHES[name]:
+    for batch in batches_of(name, args):
+        end = time.monotonic() + seconds_for_next()
         torch.compiler.reset()
         sides = []
-        for setting in args.settings:
+        for setting in settings:
             side = TorchSide(setting, networks[SETTINGS[setting].channels_last], config, batch)
             print(f"{name}, batch {batch}, {setting}: {side.failure or f'ready after {side.preparation:.0f} s'}",
                   file=sys.stderr)
             sides.append(side)
         if not args.torch_only:
             sides.append(ProgramSide(args.program, path, batch, args.threads, args.backend, environment))
-        bursts = measure(sides, args.rounds, args.seconds, args.burst, args.patience)
+        bursts = measure(sides, args.rounds, end - time.monotonic(), args.burst, args.patience, args.contend)
         for side, found in bursts.items():
-            print(f"{name}, batch {batch}, {side}: {summary(found)} ms, {len(found)} rounds, "
-                  f"{sum(burst.others < OTHERS for burst in found)} quiet",
-                  file=sys.stderr)
-        backend = None if args.torch_only else sides[-1].backend
-        yield batch, {side.name: side.failure for side in sides if side.failure}, bursts, backend
+            for contenders in sorted({burst.contenders for burst in found}):
+                beside = f", {contenders} contending" if contenders else ""
+                alike = [burst for burst in found if burst.contenders == contenders]
+                print(f"{name}, batch {batch}, {side}{beside}: {summary(found, contenders)} ms, {len(alike)} rounds, "
+                      f"{sum(burst.others < OTHERS for burst in alike)} quiet",
+                      file=sys.stderr)
+        failures = {side.name: side.failure for side in sides if side.failure}
+        yield Cell(name, batch, None if args.torch_only else sides[-1].backend, attention, failures, bursts)
+
+
+def print_table(head, texts, rows):
+    """As Markdown; the first `texts` columns are flush left."""
+    print(f"| {' | '.join(head)} |")
+    print(f"|{'|'.join(['---'] * texts + ['---:'] * (len(head) - texts))}|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def print_speeds(cells):
+    compiled = [name for name, setting in SETTINGS.items() if setting.compiled]
+    rows = []
+    for cell in cells:
+        columns = [cell.best(settings) for settings in (["eager"], ["eager_channels_last"], compiled, ["repaint"])]
+        medians = [found.median for found in columns if isinstance(found, Summary)]
+        comparable = len(medians) > 1 and isinstance(columns[-1], Summary)
+        ratio = f"{min(medians[:-1]) / medians[-1]:.2f}" if comparable else "-"
+        rows.append([cell.network, str(cell.batch), *map(str, columns), ratio])
+    print_table(["network", "batch", "PyTorch eager", "channels_last", "compile", "repaint", "ratio"], 1, rows)
+
+
+def print_contention(cells, contenders):
+    rows = []
+    for cell in cells:
+        for side, bursts in cell.bursts.items():
+            alone, beside = summary(bursts), summary(bursts, contenders)
+            label = side if side == "repaint" else f"PyTorch {side.replace('_', ' ', 1)}"
+            mark = "*" if alone.disturbed or beside.disturbed else ""
+            rows.append([cell.network, str(cell.batch), label, str(alone), str(beside),
+                         f"{beside.median / alone.median:.2f}{mark}"])
+    processes = f"{contenders} busy process{'es' if contenders > 1 else ''}"
+    print_table(["network", "batch", "side", "alone", f"beside {processes}", "slow-down"], 3, rows)
+
+
+def about_attention(cells):
+    """Which attention PyTorch had, in one sentence."""
+    used = {}
+    for network, attention in {cell.network: cell.attention for cell in cells}.items():
+        for layout, kind in attention.items():
+            used.setdefault(kind, []).append(f"{network} {layout}")
+    titles = {"fused": "scaled_dot_product_attention", "explicit": "the explicit one"}
+    parts = [f"{titles[kind]} for {', '.join(places)}" for kind, places in used.items()]
+    return f"PyTorch's attention is {'; '.join(parts)}."
 
 
 def main():
+    start = time.monotonic()
     args = arguments()
     if args.clean:
         shutil.rmtree(args.cache, ignore_errors=True)
         return
     environment = dict(os.environ)  # of the program, without what is set for PyTorch
     os.environ["OMP_NUM_THREADS"] = str(args.threads)  # before libgomp is loaded, with torch
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(args.cache.resolve() / "inductor"))
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(REPOSITORY / "examples" / "models"))
@@ -479,33 +676,30 @@ def main():
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
     cells = []
-    rows = []
-    for name in args.networks:
-        for batch, failures, bursts, backend in bench_network(name, args, environment):
-            cells.append({"network": name, "batch": batch, "backend": backend, "failures": failures,
-                          "bursts": {side: [burst._asdict() for burst in found] for side, found in bursts.items()}})
-            summaries = {side: summary(found) for side, found in bursts.items()}
-            row = [name, str(batch)]
-            row += [failures.get(setting) or str(summaries[setting]) for setting in args.settings]
-            if not args.torch_only:
-                about["backend"] = backend
-                torch_medians = [summaries[setting].median for setting in args.settings if setting in summaries]
-                ratio = min(torch_medians) / summaries["repaint"].median if torch_medians else float("nan")
-                row += [str(summaries["repaint"]), f"{ratio:.2f}"]
-            rows.append(row)
-            if args.json:
-                args.json.write_text(json.dumps({**about, "cells": cells}, indent=1) + "\n")
+    total = sum(len(batches_of(name, args)) for name in args.networks)
 
-    head = ["network", "batch", *(f"torch {setting.replace('_', ' ')}, ms" for setting in args.settings)]
-    if not args.torch_only:
-        head += ["repaint, ms", "best torch / repaint"]
-    program = f", repaint backend {about['backend']}" if not args.torch_only else ""
-    print(f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads, PyTorch {about['torch']} "
-          f"({about['torch_cpu_capability']}){program}, float32; median (fastest..slowest)\n")
-    print(f"| {' | '.join(head)} |")
-    print(f"|{'|'.join(['---'] * 2 + ['---:'] * (len(head) - 2))}|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
+    def seconds_for_next():
+        return (start + 60 * args.minutes - time.monotonic()) / (total - len(cells))
+
+    for name in args.networks:
+        for cell in bench_network(name, args, environment, seconds_for_next):
+            cells.append(cell)
+            if args.json:
+                records = [cell.record() for cell in cells]
+                args.json.write_text(json.dumps({**about, "cells": records}, indent=1) + "\n")
+
+    backend = f", repaint backend {cells[0].backend}" if cells[0].backend else ""
+    described = (
+        f"Milliseconds per evaluation in float32: median (lowest-highest round). {about['cpu']}, "
+        f"{about['cores']} cores, {about['threads']} threads, "
+        f"PyTorch {about['torch']} ({about['torch_cpu_capability']}){backend}. {about_attention(cells)}"
+    )
+    print(textwrap.fill(described, COLUMNS, break_long_words=False, break_on_hyphens=False), end="\n\n")
+    if args.contend:
+        print_contention(cells, args.contend)
+    else:
+        print_speeds(cells)
+    print(f"\nThe run took {(time.monotonic() - start) / 60:.1f} minutes.")
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ public:
         const as_blocked input(*this, x.values_);
         in_blocked(y.values_, [&](storage& out) {
             const auto with = context();
-            const detail::cpu::normalisation n{
-                *input, w.packed_, scale_shift == nullptr ? nullptr : &scale_shift->values_, options, out};
+            const detail::cpu::normalisation n{*input, w.packed_,
+                                               scale_shift == nullptr ? nullptr : &scale_shift->values_, options, out};
             detail::cpu::group_normalisation(with, n).run();
         });
     }
@@ -198,9 +198,8 @@ public:
         const as_planar image(*this, known.values_);
         const as_planar mask(*this, keep.values_);
         const as_planar noise(*this, z.values_);
-        in_planar(x.values_, true, [&](storage& current) {
-            detail::cpu::merge(context(), current, *image, *mask, *noise, m);
-        });
+        in_planar(x.values_, true,
+                  [&](storage& current) { detail::cpu::merge(context(), current, *image, *mask, *noise, m); });
     }
 
 private:

@@ -287,7 +287,8 @@ inline host_weights read_weights(const stored_tensor& t, shape4 as, std::string_
             return {as, std::shared_ptr<const float>(t.owner, values)};
         }
         // With the last user goes the file's copy in memory: packed weights must not count twice.
-        return {as, std::shared_ptr<const float>(values, [owner = t.owner, tell = t.done_with, count](const float* from) {
+        return {as,
+                std::shared_ptr<const float>(values, [owner = t.owner, tell = t.done_with, count](const float* from) {
                     tell(owner.get(), std::as_bytes(std::span(from, count)));
                 })};
     }

@@ -16,7 +16,8 @@ class attention_over_tokens {
 public:
     attention_over_tokens(const context& with, const storage& qkv, int heads, storage& y)
         : with_(with), qkv_(qkv), y_(y), heads_(heads), channels_(y.shape.c), width_(channels_ / heads),
-          width_blocks_(blocks_of(width_)), tokens_(static_cast<int>(y.shape.plane())), token_blocks_(blocks_of(tokens_)) {}
+          width_blocks_(blocks_of(width_)), tokens_(static_cast<int>(y.shape.plane())),
+          token_blocks_(blocks_of(tokens_)) {}
 
     void run() {
         // Per head: queries in rows, keys as a matrix (width x tokens), values as a matrix (tokens x width).
@@ -39,7 +40,8 @@ public:
         const auto scratch = with_.scratch_for_workers(size_of(batch) * (padded + size_of(width_blocks_ * lanes)));
         with_.pool.run(size_of(pairs * batches), [&](std::size_t task, int worker) {
             const int first = static_cast<int>(task) % batches * batch;
-            attend(static_cast<int>(task) / batches, first, std::min(batch, tokens_ - first), batch, scratch.of(worker));
+            attend(static_cast<int>(task) / batches, first, std::min(batch, tokens_ - first), batch,
+                   scratch.of(worker));
         });
     }
 

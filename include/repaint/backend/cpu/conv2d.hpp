@@ -14,8 +14,9 @@
 #include <repaint/core/options.hpp>
 
 /// Convolutions of cpu_backend: direct, or by Winograd's minimal filtering with tiles of 2x2 or 4x4. The weights are kept
-/// once, in the layout of the direct convolution; Winograd's are made from them on the way, which costs a few percent of the
-/// arithmetic that they save, and reads a quarter of the bytes that storing them would.
+/// once, in the layout of the direct convolution. Winograd's are made from them on the way: that costs little of what they
+/// save, and reads a quarter of the bytes that storing them would. (Keeping them where a measurement in the first calls said
+/// so was tried: on no network did it change the time by more than the noise.)
 namespace repaint::detail::cpu {
 
 /// Blocks of result channels that are computed together.
@@ -24,18 +25,18 @@ inline constexpr int chunk_channels = chunk_blocks * lanes;
 /// Values that are summed in one chain where rows are contiguous.
 inline constexpr int chain = 64;
 
+struct aligned_delete {
+    void operator()(const float* p) const { ::operator delete (const_cast<float*>(p), std::align_val_t{64}); }
+};
+
 constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
-
-struct aligned_delete {
-    void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
-};
 
 /// Weights as the kernels read them: groups of blocks of result channels (kernel_table::widest_group), in each
 /// [input block][tap][input channel][result channels of the group]; result channels are filled up with zeros.
 struct packed_conv2d {
     shape4 shape; ///< (out, in, k, k)
-    std::unique_ptr<float, aligned_delete> values;
+    std::unique_ptr<const float, aligned_delete> values;
     std::vector<float> bias; ///< filled up to whole blocks
 
     [[nodiscard]] int blocks() const { return blocks_of(shape.n); }
@@ -43,7 +44,9 @@ struct packed_conv2d {
     /// Rows of the matrix: input channels times taps.
     [[nodiscard]] std::size_t rows() const { return size_of(shape.c) * size_of(taps()); }
     [[nodiscard]] std::size_t block_stride() const { return rows() * lanes; }
-    [[nodiscard]] std::size_t bytes() const { return (size_of(blocks()) * block_stride() + bias.size()) * sizeof(float); }
+    [[nodiscard]] std::size_t bytes() const {
+        return (size_of(blocks()) * block_stride() + bias.size()) * sizeof(float);
+    }
 };
 
 inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels, const host_weights& weights,
@@ -54,7 +57,8 @@ inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels,
     const int in = p.shape.c;
     const int taps = p.taps();
     const std::size_t floats = size_of(p.blocks()) * p.block_stride();
-    p.values.reset(static_cast<float*>(::operator new(floats * sizeof(float), std::align_val_t{64})));
+    auto* const values = static_cast<float*>(::operator new (floats * sizeof(float), std::align_val_t{64}));
+    p.values.reset(values);
     p.bias.assign(size_of(p.blocks() * lanes), 0.0F);
     if (bias.values) {
         std::copy_n(bias.values.get(), bias.shape.size(), p.bias.begin());
@@ -69,11 +73,11 @@ inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels,
         for (int b = chunk * chunk_blocks; b < last;) {
             const int group = group_blocks(last - b, kernels.widest_group);
             const int width = group * lanes;
-            float* to = p.values.get() + size_of(b) * p.block_stride() + size_of(input * lanes * taps * width);
+            float* to = values + size_of(b) * p.block_stride() + size_of(input * lanes * taps * width);
             for (int k = 0; k < width; ++k) {
                 const int channel = b * lanes + k;
-                const float* from = weights.values.get() + (size_of(channel) * size_of(in) + size_of(input * lanes)) *
-                                                               size_of(taps);
+                const float* from =
+                    weights.values.get() + (size_of(channel) * size_of(in) + size_of(input * lanes)) * size_of(taps);
                 for (int c = 0; c < depth; ++c) {
                     for (int t = 0; t < taps; ++t) {
                         to[(t * depth + c) * width + k] = channel < out ? from[c * taps + t] : 0.0F;
@@ -222,10 +226,11 @@ public:
 
     void run() {
         const int rows = tiles_ * c_.y.shape.n;
-        const int threads = with_.pool.threads();
-        const std::size_t transformed = size_of(k_.points) * size_of(in_) * size_of(c_.w.blocks()) * lanes;
-        if (rows >= 2 * threads * private_rows && transformed <= shared_weights) {
-            run_by_rows(rows);
+        const std::size_t weights = size_of(c_.chunks()) * chunk_floats();
+        if (rows >= 2 * with_.pool.threads() * private_rows && weights <= shared_weights) {
+            const memory_block u = with_.block(weights);
+            transform_all_weights(u.data());
+            run_by_rows(rows, u.data());
         } else {
             // Strips of rows whose transformed input stays within bounds.
             const std::size_t per_row = size_of(k_.points) * size_of(width_);
@@ -240,8 +245,11 @@ public:
 private:
     static constexpr int private_rows = 24;
     static constexpr int batch_rows = 64;
-    static constexpr std::size_t shared_weights = std::size_t{5} << 20U; // floats
+    static constexpr std::size_t shared_weights = std::size_t{6} << 20U; // floats
     static constexpr std::size_t shared_input = std::size_t{4} << 20U;   // floats
+
+    /// Floats of one chunk's transformed weights.
+    [[nodiscard]] std::size_t chunk_floats() const { return size_of(k_.points) * weights_stride(in_); }
 
     /// Distances between points: a cache line more than a multiple of a page, so that points do not share cache sets.
     [[nodiscard]] std::size_t input_stride(int rows) const { return size_of(rows) * size_of(width_) + lanes; }
@@ -261,8 +269,9 @@ private:
 
     void transform_input(int block, int first, int count, float* v, std::size_t point_stride) const {
         for_each_image(first, count, [&](int n, int tile, int some, int row) {
-            k_.input(c_.x.plane(n, block), grid_, tile, some, v + size_of(row) * size_of(width_) + size_of(block * lanes),
-                     step_of(point_stride), width_);
+            const int next = std::min(block + 1, blocks_of(in_) - 1);
+            k_.input(c_.x.plane(n, block), c_.x.plane(n, next), grid_, tile, some,
+                     v + size_of(row) * size_of(width_) + size_of(block * lanes), step_of(point_stride), width_);
         });
     }
 
@@ -279,6 +288,18 @@ private:
                        step_of(weights_stride(depth)));
             b += group;
         }
+    }
+
+    /// Transforms all weights into one array, chunk by chunk.
+    void transform_all_weights(float* u) const {
+        const int planes = blocks_of(in_);
+        const int slices = ceil_div(planes, 4);
+        with_.pool.run(size_of(c_.chunks() * slices), [&](std::size_t task, int) {
+            const int chunk = static_cast<int>(task) / slices;
+            const int first = static_cast<int>(task) % slices * 4;
+            transform_weights(chunk, first, std::min(4, planes - first), u + size_of(chunk) * chunk_floats(), in_,
+                              first * lanes);
+        });
     }
 
     /// Sums of up to batch_rows rows over input channels [first, first + depth), which are all that `u` holds.
@@ -326,22 +347,11 @@ private:
 
     /// Many rows, moderate weights: those are transformed once and shared, and every worker takes a few rows all the way from
     /// input to output, in memory of its own.
-    void run_by_rows(int rows) {
+    void run_by_rows(int rows, const float* u) {
         const int chunks = c_.chunks();
-        const std::size_t chunk_floats = size_of(k_.points) * weights_stride(in_);
-        const memory_block u = with_.block(size_of(chunks) * chunk_floats);
         const int planes = blocks_of(in_);
-        const int slices = ceil_div(planes, 4);
-        with_.pool.run(size_of(chunks * slices), [&](std::size_t task, int) {
-            const int chunk = static_cast<int>(task) / slices;
-            const int first = static_cast<int>(task) % slices * 4;
-            transform_weights(chunk, first, std::min(4, planes - first), u.data() + size_of(chunk) * chunk_floats, in_,
-                              first * lanes);
-        });
-
         const std::size_t v_floats = size_of(k_.points) * input_stride(private_rows);
-        const auto scratch =
-            with_.scratch_for_workers(v_floats + size_of(k_.points) * sums_stride(private_rows));
+        const auto scratch = with_.scratch_for_workers(v_floats + size_of(k_.points) * sums_stride(private_rows));
         with_.pool.run(size_of(ceil_div(rows, private_rows)), [&](std::size_t task, int worker) {
             const int first = static_cast<int>(task) * private_rows;
             const int count = std::min(private_rows, rows - first);
@@ -351,7 +361,7 @@ private:
                 transform_input(p, first, count, v, input_stride(private_rows));
             }
             for (int chunk = 0; chunk < chunks; ++chunk) {
-                multiply(v, input_stride(private_rows), count, u.data() + size_of(chunk) * chunk_floats, 0, in_, chunk, m,
+                multiply(v, input_stride(private_rows), count, u + size_of(chunk) * chunk_floats(), 0, in_, chunk, m,
                          sums_stride(private_rows));
                 transform_output(chunk, first, count, m, sums_stride(private_rows));
             }
@@ -397,8 +407,8 @@ private:
                 const int channels = std::min(depth, in_ - done);
                 transform_weights(chunk, done / lanes, blocks_of(channels), u, channels, 0);
                 for (int row = begin; row < end; row += batch_rows) {
-                    multiply(v.data() + size_of(row) * size_of(width_), v_stride, std::min(batch_rows, end - row), u, done,
-                             channels, chunk, m + (row - begin) * chunk_channels, m_stride);
+                    multiply(v.data() + size_of(row) * size_of(width_), v_stride, std::min(batch_rows, end - row), u,
+                             done, channels, chunk, m + (row - begin) * chunk_channels, m_stride);
                 }
             }
             transform_output(chunk, first + begin, end - begin, m, m_stride);
@@ -443,9 +453,9 @@ inline void conv2d(const context& with, const convolution& c) {
     const int tile = with.strict ? 1 : tile_for(c.w.shape, c.y.shape, c.options.stride);
     if (tile == 1) {
         convolve_direct(with, c);
-    } else {
-        winograd_convolution(with, c, tile).run();
+        return;
     }
+    winograd_convolution(with, c, tile).run();
 }
 
 } // namespace repaint::detail::cpu

@@ -70,11 +70,10 @@ inline void merge(const context& with, storage& x, const storage& known, const s
         const std::size_t c = plane % size_of(s.c);
         float* to = x.data() + plane * pixels + first;
         const float* noise = z.data() + plane * pixels + first;
-        const float* from =
-            known.data() + ((known.shape.n == 1 ? 0 : n) * size_of(s.c) + c) * pixels + first;
-        const float* mask = keep.data() +
-                            ((keep.shape.n == 1 ? 0 : n) * size_of(keep.shape.c) + (keep.shape.c == 1 ? 0 : c)) * pixels +
-                            first;
+        const float* from = known.data() + ((known.shape.n == 1 ? 0 : n) * size_of(s.c) + c) * pixels + first;
+        const float* mask =
+            keep.data() + ((keep.shape.n == 1 ? 0 : n) * size_of(keep.shape.c) + (keep.shape.c == 1 ? 0 : c)) * pixels +
+            first;
         for (std::size_t i = 0; i < count; ++i) {
             to[i] = merged(m, to[i], from[i], mask[i], noise[i]);
         }

@@ -48,8 +48,9 @@ struct running_moments {
 class group_normalisation {
 public:
     group_normalisation(const context& with, const normalisation& c)
-        : with_(with), c_(c), channels_(c.x.shape.c), blocks_(c.x.blocks()), pixels_(static_cast<int>(c.x.shape.plane())),
-          pieces_((pixels_ + piece - 1) / piece), group_channels_(channels_ / c.options.groups) {}
+        : with_(with), c_(c), channels_(c.x.shape.c), blocks_(c.x.blocks()),
+          pixels_(static_cast<int>(c.x.shape.plane())), pieces_((pixels_ + piece - 1) / piece),
+          group_channels_(channels_ / c.options.groups) {}
 
     void run() {
         // Blocks that groups do not reach across: their statistics and values can be had by one thread, one after the other.
@@ -111,7 +112,8 @@ private:
     [[nodiscard]] int length(int p) const { return std::min(piece, pixels_ - p * piece); }
 
     [[nodiscard]] float* moments(int n, int block, int p) const {
-        return statistics_.data() + ((size_of(n) * size_of(blocks_) + size_of(block)) * size_of(pieces_) + size_of(p)) * 2 * lanes;
+        return statistics_.data() +
+               ((size_of(n) * size_of(blocks_) + size_of(block)) * size_of(pieces_) + size_of(p)) * 2 * lanes;
     }
 
     void measure(int n, int block, int p) const {
@@ -151,7 +153,8 @@ private:
             k.mean[size_of(lane)] = static_cast<float>(mean);
             k.scale[size_of(lane)] = static_cast<float>(scale);
             // What rounding the mean took away comes back here: at a mean of 1000 it is 3e-5.
-            k.shift[size_of(lane)] = static_cast<float>(shift + (static_cast<double>(k.mean[size_of(lane)]) - mean) * scale);
+            k.shift[size_of(lane)] =
+                static_cast<float>(shift + (static_cast<double>(k.mean[size_of(lane)]) - mean) * scale);
         }
         return k;
     }

@@ -71,12 +71,12 @@ struct kernel_table {
     void (*multiply)(const row_source& a, int rows, const packed_matrix& w, int blocks, float* m,
                      std::ptrdiff_t m_stride, bool accumulate);
 
-    /// B^T d B of tiles first .. first + count - 1 of a plane; point (y, x) of tile i at v[(y P + x) point_stride + i
+    /// B^T d B of tiles first .. first + count - 1 of a plane; `next` is the plane that will follow; point (y, x) of tile i at v[(y P + x) point_stride + i
     /// tile_stride], P = 4 or 6.
-    void (*winograd_input2)(const float* plane, const tile_grid& grid, int first, int count, float* v,
-                            std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
-    void (*winograd_input4)(const float* plane, const tile_grid& grid, int first, int count, float* v,
-                            std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
+    void (*winograd_input2)(const float* plane, const float* next, const tile_grid& grid, int first, int count,
+                            float* v, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
+    void (*winograd_input4)(const float* plane, const float* next, const tile_grid& grid, int first, int count,
+                            float* v, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
 
     /// G g G^T of one group's packed 3x3 weights, `planes` blocks of input channels.
     void (*winograd_weights2)(const float* w, int planes, int last_depth, int blocks, float* u,
@@ -154,7 +154,8 @@ inline constexpr int widest_group = 1;
 #endif
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))),                   \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")

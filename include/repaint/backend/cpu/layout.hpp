@@ -29,9 +29,7 @@ constexpr std::size_t size_of(int i) { return static_cast<std::size_t>(i); }
 
 /// Floats from block to block. Five cache lines more than the pixels need: planes of 64x64 pixels lie a power of two apart,
 /// and the same pixel of all of them would compete for the same few places in the caches.
-constexpr std::size_t plane_stride(const shape4& s) {
-    return (s.plane() + (s.plane() >= 64 ? 5 : 0)) * lanes;
-}
+constexpr std::size_t plane_stride(const shape4& s) { return (s.plane() + (s.plane() >= 64 ? 5 : 0)) * lanes; }
 
 /// Floats of a contiguous tensor.
 constexpr std::size_t floats_of(const shape4& s, arrangement a) {

@@ -3,14 +3,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
 #include <repaint/core/arena.hpp>
+#include <repaint/error.hpp>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace repaint::detail::cpu {
@@ -19,7 +23,7 @@ namespace repaint::detail::cpu {
 /// written, so the process holds what the arena ever reached into and no more.
 class memory_pool {
 public:
-    memory_pool() {
+    memory_pool() : limit_(physical_bytes()) {
 #if defined(__unix__) || defined(__APPLE__)
         // Addresses only. Where a limit forbids so many, fewer do: what does not fit comes from the heap.
         for (std::size_t bytes = std::size_t{1} << 40U; bytes >= std::size_t{1} << 28U; bytes /= 4) {
@@ -55,7 +59,29 @@ public:
 private:
     friend class memory_block;
 
+    /// The memory of this machine. Addresses alone are granted beyond it, and whoever then writes there is killed.
+    static std::size_t physical_bytes() {
+#if defined(_SC_PHYS_PAGES)
+        const auto pages = ::sysconf(_SC_PHYS_PAGES);
+        const auto page = ::sysconf(_SC_PAGESIZE);
+        if (pages > 0 && page > 0) {
+            return static_cast<std::size_t>(pages) * static_cast<std::size_t>(page);
+        }
+#endif
+        return std::numeric_limits<std::size_t>::max();
+    }
+
+    [[nodiscard]] std::size_t take(std::size_t bytes) {
+        if (bytes > limit_ - std::min(limit_, blocks_.used())) {
+            throw device_error("the activations need " + std::to_string((blocks_.used() + bytes) >> 20U) +
+                               " MB and more, this machine has " + std::to_string(limit_ >> 20U) +
+                               " MB of memory: use smaller pictures or a smaller batch");
+        }
+        return blocks_.allocate(bytes);
+    }
+
     arena blocks_;
+    std::size_t limit_;
     std::byte* begin_ = nullptr;
     std::size_t size_ = 0;
 };
@@ -65,16 +91,16 @@ class memory_block {
 public:
     memory_block() = default;
 
-    /// Throws std::bad_alloc.
+    /// Throws device_error when the machine does not have as much memory, std::bad_alloc when it is not given.
     memory_block(std::shared_ptr<memory_pool> pool, std::size_t floats)
         : pool_(std::move(pool)), bytes_(floats * sizeof(float)) {
-        offset_ = pool_->blocks_.allocate(bytes_);
+        offset_ = pool_->take(bytes_);
         if (offset_ + bytes_ <= pool_->size_) {
             data_ = reinterpret_cast<float*>(pool_->begin_ + offset_);
             return;
         }
         pool_->blocks_.release(offset_, bytes_);
-        data_ = static_cast<float*>(::operator new(bytes_, std::align_val_t{64}));
+        data_ = static_cast<float*>(::operator new (bytes_, std::align_val_t{64}));
         on_heap_ = true;
     }
     memory_block(memory_block&& other) noexcept { swap(other); }
@@ -85,7 +111,7 @@ public:
     }
     ~memory_block() {
         if (on_heap_) {
-            ::operator delete(data_, std::align_val_t{64});
+            ::operator delete (data_, std::align_val_t{64});
         } else if (pool_) {
             pool_->blocks_.release(offset_, bytes_);
         }

@@ -48,7 +48,8 @@ namespace repaint::detail::cpu {
         if (second == std::string::npos) {
             continue;
         }
-        const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+        std::string controllers(1, ','); // appended, not "," + ...: GCC 12 warns of an overlap there (its bug 105329)
+        controllers.append(line, first + 1, second - first - 1).append(1, ',');
         std::string group = line.substr(second + 1);
         // Inside a container the upper part of the path may not be mounted: what cannot be opened grants all.
         for (;;) {

@@ -48,8 +48,8 @@ inline void moments(const float* x, int count, float* mean, float* squares) {
 }
 
 /// kernel_table::normalise
-inline void normalise(const float* x, int count, const float* mean, const float* scale, const float* shift, bool with_silu,
-                      float* y) {
+inline void normalise(const float* x, int count, const float* mean, const float* scale, const float* shift,
+                      bool with_silu, float* y) {
     const f16 m = load(mean);
     const f16 a = load(scale);
     const f16 b = load(shift);

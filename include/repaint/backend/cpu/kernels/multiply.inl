@@ -2,7 +2,8 @@
 
 /// Rows that one pass computes: as many as leave registers for the matrix and one value.
 template <int Blocks>
-inline constexpr int pass_rows = REPAINT_CPU_ISA == 512 ? (Blocks == 1 ? 12 : 6) : (REPAINT_CPU_REGISTERS >= 32 ? 6 : 3);
+inline constexpr int pass_rows = REPAINT_CPU_ISA == 512 ? (Blocks == 1 ? 12 : 6)
+                                                        : (REPAINT_CPU_REGISTERS >= 32 ? 6 : 3);
 
 /// m[j][0 .. 16 Blocks) (+)= the product of row j with the matrix `w`. Sums run over a.planes_per_sum planes and are then
 /// added up: short chains round less, and the order does not depend on the blocking around it.
@@ -71,9 +72,13 @@ inline void multiply_pass(const row_source& a, const std::ptrdiff_t* offsets, co
     }
 }
 
+/// Rows, or 1 where a pass never has as many: keeps passes that nobody calls from being compiled.
+template <int Blocks, int Rows> inline constexpr int possible = Rows <= pass_rows<Blocks> ? Rows : 1;
+
+/// Any number of rows times one group.
 template <int Blocks>
-inline void multiply_group(const row_source& a, int rows, const float* w, float* m,
-                                         std::ptrdiff_t m_stride, bool accumulate) {
+inline void multiply_group(const row_source& a, int rows, const float* w, float* m, std::ptrdiff_t m_stride,
+                           bool accumulate) {
     constexpr int most = pass_rows<Blocks>;
     const std::ptrdiff_t* offsets = a.offsets;
     while (rows > 0) {
@@ -90,10 +95,10 @@ inline void multiply_group(const row_source& a, int rows, const float* w, float*
         case 1: multiply_pass<Blocks, 1>(a, offsets, w, m, m_stride, accumulate); break;
         case 2: multiply_pass<Blocks, 2>(a, offsets, w, m, m_stride, accumulate); break;
         case 3: multiply_pass<Blocks, 3>(a, offsets, w, m, m_stride, accumulate); break;
-        case 4: multiply_pass<Blocks, most < 6 ? 1 : 4>(a, offsets, w, m, m_stride, accumulate); break;
-        case 5: multiply_pass<Blocks, most < 6 ? 1 : 5>(a, offsets, w, m, m_stride, accumulate); break;
-        case 6: multiply_pass<Blocks, most < 6 ? 1 : 6>(a, offsets, w, m, m_stride, accumulate); break;
-        default: multiply_pass<Blocks, most < 12 ? 1 : 12>(a, offsets, w, m, m_stride, accumulate); break;
+        case 4: multiply_pass<Blocks, possible<Blocks, 4>>(a, offsets, w, m, m_stride, accumulate); break;
+        case 5: multiply_pass<Blocks, possible<Blocks, 5>>(a, offsets, w, m, m_stride, accumulate); break;
+        case 6: multiply_pass<Blocks, possible<Blocks, 6>>(a, offsets, w, m, m_stride, accumulate); break;
+        default: multiply_pass<Blocks, possible<Blocks, 12>>(a, offsets, w, m, m_stride, accumulate); break;
         }
         offsets += count;
         m += count * m_stride;

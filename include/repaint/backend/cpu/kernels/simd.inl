@@ -118,9 +118,7 @@ REPAINT_CPU_INLINE f16 max(f16 x, f16 y) {
 REPAINT_CPU_INLINE f16 min(f16 x, f16 y) {
     return {{min4(x.q[0], y.q[0]), min4(x.q[1], y.q[1]), min4(x.q[2], y.q[2]), min4(x.q[3], y.q[3])}};
 }
-REPAINT_CPU_INLINE f4 power_of_two(f4 n) {
-    return reinterpret_cast<f4>((__builtin_convertvector(n, i4) + 127) << 23);
-}
+REPAINT_CPU_INLINE f4 power_of_two(f4 n) { return reinterpret_cast<f4>((__builtin_convertvector(n, i4) + 127) << 23); }
 /// x * 2^n for n an integer in [-126, 127].
 REPAINT_CPU_INLINE f16 scale_by_power(f16 x, f16 n) {
     return {{x.q[0] * power_of_two(n.q[0]), x.q[1] * power_of_two(n.q[1]), x.q[2] * power_of_two(n.q[2]),

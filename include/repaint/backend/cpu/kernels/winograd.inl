@@ -75,19 +75,25 @@ template <> struct winograd<4> {
 
 /// kernel_table::winograd_input
 template <int M>
-inline void winograd_input(const float* plane, const tile_grid& grid, int first, int count, float* v,
-                                         std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride) {
+inline void winograd_input(const float* plane, const float* next, const tile_grid& grid, int first, int count, float* v,
+                           std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride) {
     constexpr int points = winograd<M>::points;
     for (int i = 0; i < count; ++i) {
         const int top = (first + i) / grid.columns * M - grid.padding;
         const int left = (first + i) % grid.columns * M - grid.padding;
         f16 d[std::size_t{points * points}];
         if (top >= 0 && left >= 0 && top + points <= grid.h && left + points <= grid.w) {
-            const float* from = plane + (static_cast<std::ptrdiff_t>(top) * grid.w + left) * 16;
+            const std::ptrdiff_t corner = (static_cast<std::ptrdiff_t>(top) * grid.w + left) * 16;
             for (int y = 0; y < points; ++y) {
+                const std::ptrdiff_t row = corner + static_cast<std::ptrdiff_t>(y) * grid.w * 16;
 #pragma GCC unroll 6
                 for (int x = 0; x < points; ++x) {
-                    d[y * points + x] = load(from + (static_cast<std::ptrdiff_t>(y) * grid.w + x) * 16);
+                    d[y * points + x] = load(plane + row + 16 * x);
+                }
+                // The next plane's tile is pages away; its first columns came with the tile before.
+#pragma GCC unroll 4
+                for (int x = points - M; x < points; ++x) {
+                    __builtin_prefetch(next + row + 16 * x);
                 }
             }
         } else {
@@ -120,11 +126,13 @@ inline void winograd_input(const float* plane, const tile_grid& grid, int first,
 /// kernel_table::winograd_weights
 template <int M>
 inline void winograd_weights(const float* w, int planes, int last_depth, int blocks, float* u,
-                                           std::ptrdiff_t point_stride) {
+                             std::ptrdiff_t point_stride) {
     constexpr int points = winograd<M>::points;
     const std::ptrdiff_t width = 16 * blocks;
     for (int p = 0; p < planes; ++p) {
-        const int depth = p + 1 == planes ? last_depth : 16;
+        const bool last = p + 1 == planes;
+        const int depth = last ? last_depth : 16;
+        const std::ptrdiff_t next = last ? 0 : 9 * depth * width;
         for (int i = 0; i < depth; ++i) {
             for (int b = 0; b < blocks; ++b) {
                 const float* from = w + i * width + 16 * b;
@@ -132,6 +140,8 @@ inline void winograd_weights(const float* w, int planes, int last_depth, int blo
 #pragma GCC unroll 9
                 for (int t = 0; t < 9; ++t) {
                     g[t] = load(from + t * depth * width);
+                    // Weights come from main memory, nine streams of a page each: too short for the hardware to catch up.
+                    __builtin_prefetch(from + next + t * depth * width);
                 }
                 f16 half[std::size_t{points * 3}];
 #pragma GCC unroll 3
@@ -158,7 +168,7 @@ inline void winograd_weights(const float* w, int planes, int last_depth, int blo
 /// kernel_table::winograd_output
 template <int M>
 inline void winograd_output(const float* m, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride,
-                                          const tile_grid& grid, int first, int count, const epilogue& e, float* plane) {
+                            const tile_grid& grid, int first, int count, const epilogue& e, float* plane) {
     constexpr int points = winograd<M>::points;
     const f16 constant = load(e.constant);
     for (int i = 0; i < count; ++i) {
