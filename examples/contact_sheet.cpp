@@ -1,5 +1,5 @@
-// contact_sheet OUT.png SCALE ROW...: one picture of many. A row is a list of cells, comma separated: a picture, a picture
-// with its hole as PICTURE@KEEP_MASK, or nothing for an empty cell.
+// contact_sheet OUT.png SCALE ROW...: one picture of many. A row is a list of cells, comma separated: a picture, a
+// picture with its hole as PICTURE@KEEP_MASK, or nothing for an empty cell.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>

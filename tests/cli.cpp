@@ -168,8 +168,8 @@ struct way {
     double prediction;
 };
 
-/// The official program itself moves by 3e-6 with another convolution; Winograd's tiles of 4x4 round three times as much as
-/// plain sums.
+/// The official program itself moves by 3e-6 with another convolution; Winograd's tiles of 4x4 round three times as
+/// much as plain sums.
 const std::vector<way> ways{{{"--backend", "reference"}, 2e-5, 1e-5},
                             {{"--backend", "cpu", "--strict"}, 2e-5, 1e-5},
                             {{"--backend", "cpu"}, 5e-5, 2e-5}};

@@ -125,11 +125,11 @@ TEST_CASE("direct convolutions whose weights go through in parts agree with thei
         repaint::conv2d_options options;
     };
     const auto c = GENERATE(values<conv_case>({
-        {{5, 800, 10, 10}, 130, 1, {}},                       // all result channels of a strip by one worker
-        {{1, 800, 5, 5}, 130, 1, {}},                         // workers share a strip
+        {{5, 800, 10, 10}, 130, 1, {}},                         // all result channels of a strip by one worker
+        {{1, 800, 5, 5}, 130, 1, {}},                           // workers share a strip
         {{2, 100, 21, 19}, 40, 3, {.stride = 2, .padding = 1}}, // seven blocks of input channels, five at a time
-        {{1, 40, 9, 8}, 24, 5, {.padding = 2}},               // one block at a time
-        {{1, 20, 9, 8}, 16, 4, {.stride = 4}},                // taps that never overlap
+        {{1, 40, 9, 8}, 24, 5, {.padding = 2}},                 // one block at a time
+        {{1, 20, 9, 8}, 16, 4, {.stride = 4}},                  // taps that never overlap
     }));
     CAPTURE(to_string(c.x), c.kernel);
     const auto x = random_tensor(c.x, 1);

@@ -76,7 +76,8 @@ TEST_CASE("group_norm agrees with torch.nn.functional.group_norm", "[golden]") {
         for (const bool silu : {false, true}) {
             const repaint::group_norm_options options{.then =
                                                           silu ? repaint::activation::silu : repaint::activation::none};
-            // The goldens are float64; an input near 1000 has a spacing of 6e-5 itself, but both sides read the same one.
+            // The goldens are float64; an input near 1000 has a spacing of 6e-5 itself, but both sides read the same
+            // one.
             CHECK(difference(b.download(ops::group_norm(b, x, packed, options, scale_shift ? &*scale_shift : nullptr)),
                              get(name + (silu ? ".y_silu" : ".y")), float32_sum) == "");
         }

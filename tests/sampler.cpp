@@ -59,8 +59,8 @@ std::vector<host_tensor> split(const host_tensor& all, int images) {
 
 const repaint::unconditional nothing_known;
 
-/// A Gaussian over pairs of neighbouring columns, mean `mean`, deviation `deviation`, correlation `correlation`: for such
-/// data E[x_0 | x_t] is linear, so the best denoiser is known (Kalman's formula).
+/// A Gaussian over pairs of neighbouring columns, mean `mean`, deviation `deviation`, correlation `correlation`: for
+/// such data E[x_0 | x_t] is linear, so the best denoiser is known (Kalman's formula).
 struct gaussian_pairs {
     const repaint::noise_schedule* schedule;
     double mean = 0.0;

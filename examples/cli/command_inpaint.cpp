@@ -206,7 +206,8 @@ template <class T> std::string joined(const std::vector<T>& list) {
     return text.empty() ? "none" : text;
 }
 
-/// Everything the pictures depend on, for the check when a run is resumed.
+/// Everything the pictures depend on, for the check when a run is resumed. Not the backend: a run may go on elsewhere,
+/// and then differs by no more than the backends do.
 std::map<std::string, std::string> settings_of(const inpaint_command& c, const engine& e) {
     const auto& j = c.walk.jumps;
     return {{"model",

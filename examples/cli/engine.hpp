@@ -16,8 +16,8 @@
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>
 
-/// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each backend's
-/// engine lives in a translation unit of its own (engine_reference.cpp, ...).
+/// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each
+/// backend's engine lives in a translation unit of its own (engine_reference.cpp, ...).
 namespace cli {
 
 enum class noise_kind { philox, torch_cpu };
@@ -103,7 +103,8 @@ struct engine_entry {
 /// repaint::open_model, compiled in one place.
 [[nodiscard]] repaint::opened_model open(const repaint::model_files& files);
 
-/// Opens the source and makes the engine that the options name. Throws std::invalid_argument when this build does not have it.
+/// Opens the source and makes the engine that the options name. Throws std::invalid_argument when this build does not
+/// have it.
 [[nodiscard]] std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options);
 
 } // namespace cli

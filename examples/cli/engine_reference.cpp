@@ -9,7 +9,8 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 namespace cli {
 
 std::unique_ptr<engine> make_reference_engine(const opened_source& source, const engine_options& options) {
-    // One unless told: several of OpenBLAS's threads stall for many times their gain when something else uses the cores.
+    // One unless told: several of OpenBLAS's threads stall for many times their gain when something else uses the
+    // cores.
     const int used = options.threads > 0 ? options.threads : 1;
     if (openblas_set_num_threads != nullptr) {
         openblas_set_num_threads(used);

@@ -82,7 +82,8 @@ concept provides_group_norm = requires(B& b, const tensor_of<B>& x, const norm_w
     { b.group_norm(x, w, &x, o, y) } -> std::same_as<void>;
 };
 
-/// y = softmax(Q K^T / sqrt(c / heads)) V over the h*w tokens; qkv: (n, 3c, h, w), channels Q of all heads, then K, then V.
+/// y = softmax(Q K^T / sqrt(c / heads)) V over the h*w tokens; qkv: (n, 3c, h, w), channels Q of all heads, then K,
+/// then V.
 template <class B> concept provides_attention = requires(B& b, const tensor_of<B>& qkv, tensor_of<B>& y) {
     { b.attention(qkv, 4, y) } -> std::same_as<void>;
 };
@@ -92,7 +93,8 @@ template <class B> concept provides_resize = requires(B& b, const tensor_of<B>& 
     { b.resize(x, mode) } -> std::same_as<tensor_of<B>>;
 };
 
-/// The channels of the first tensor, then those of the second. Takes both over, so that a backend may join without a copy.
+/// The channels of the first tensor, then those of the second. Takes both over, so that a backend may join without a
+/// copy.
 template <class B> concept provides_concat = requires(B& b, tensor_of<B>&& x) {
     { b.concat(std::move(x), std::move(x)) } -> std::same_as<tensor_of<B>>;
 };
@@ -103,12 +105,14 @@ concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provid
 
 // ---- diffusion: what a sampler does to images; float32 always --------------------------------------------------------
 
-/// Image i of y becomes draw `draw` of the Philox stream of seeds[i] (diffusion/philox.hpp), element by element in NCHW.
+/// Image i of y becomes draw `draw` of the Philox stream of seeds[i] (diffusion/philox.hpp), element by element in
+/// NCHW.
 template <class B> concept provides_normal = requires(B& b, std::span<const std::uint64_t> seeds, tensor_of<B>& y) {
     { b.normal(seeds, std::uint64_t{}, y) } -> std::same_as<void>;
 };
 
-/// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted x_0.
+/// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
+/// x_0.
 template <class B>
 concept provides_reverse_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p,
                                          tensor_of<B>* x0) {
@@ -120,7 +124,8 @@ template <class B> concept provides_forward_step = requires(B& b, tensor_of<B>& 
     { b.forward_step(x, z, m) } -> std::same_as<void>;
 };
 
-/// x = keep * (m.signal * known + m.noise * z) + (1 - keep) * x. known and keep: (1 or n, c, h, w), keep also (.., 1, h, w).
+/// x = keep * (m.signal * known + m.noise * z) + (1 - keep) * x. known and keep: (1 or n, c, h, w), keep also (.., 1,
+/// h, w).
 template <class B> concept provides_merge = requires(B& b, tensor_of<B>& x, const tensor_of<B>& y, mixing m) {
     { b.merge(x, y, y, y, m) } -> std::same_as<void>;
 };

@@ -61,7 +61,8 @@ template <class NoiseState> struct inpainting_state {
     return result;
 }
 
-/// Throws shape_error unless the keep mask fits images of shape i, std::invalid_argument when a value is outside [0, 1].
+/// Throws shape_error unless the keep mask fits images of shape i, std::invalid_argument when a value is outside [0,
+/// 1].
 inline void check_keep_mask(const shape4& i, const host_tensor& keep) {
     const shape4 k = keep.shape();
     if (k.h != i.h || k.w != i.w) {
@@ -154,8 +155,9 @@ public:
     [[nodiscard]] const diffusion_process& process() const { return process_; }
     [[nodiscard]] const std::vector<transition>& walk() const { return walk_; }
 
-    /// image: (n, c, h, w) in [-1, 1]; keep: 1 = known, 0 = fill, (1 or n, 1 or c, h, w), soft values allowed. Returns the
-    /// filled images. Throws shape_error and std::invalid_argument on what does not fit, cancelled when an observer stops.
+    /// image: (n, c, h, w) in [-1, 1]; keep: 1 = known, 0 = fill, (1 or n, 1 or c, h, w), soft values allowed. Returns
+    /// the filled images. Throws shape_error and std::invalid_argument on what does not fit, cancelled when an observer
+    /// stops.
     template <noise_source<B> N, class... Observers>
     [[nodiscard]] host_tensor operator()(const host_tensor& image, const host_tensor& keep, N noise,
                                          Observers&&... observers) const {

@@ -8,8 +8,8 @@
 #include <repaint/concepts.hpp>
 #include <repaint/error.hpp>
 
-/// The checked face of a backend: infer the shape, verify, allocate, call. The same message on every backend, in release
-/// too; the cost is a few integer comparisons against milliseconds of work.
+/// The checked face of a backend: infer the shape, verify, allocate, call. The same message on every backend, in
+/// release too; the cost is a few integer comparisons against milliseconds of work.
 namespace repaint::ops {
 
 /// conv2d as provides_conv2d describes it. Throws shape_error when channels, kernel, options or residual do not fit.

@@ -42,8 +42,8 @@ inline std::vector<int> integers(const repaint::checkpoint& file, const std::str
     return {values.values().begin(), values.values().end()};
 }
 
-/// The values that tests/peers/make_unet_goldens.py gives a tensor of that name: multiples of 2^-11 times scale, so that
-/// both sides have the same bits without storing them.
+/// The values that tests/peers/make_unet_goldens.py gives a tensor of that name: multiples of 2^-11 times scale, so
+/// that both sides have the same bits without storing them.
 inline std::vector<float> generated(std::string_view name, std::size_t count, float scale, float offset) {
     std::uint32_t start = 0x811C9DC5U;
     for (const char c : name) {

@@ -20,9 +20,10 @@
 #include <repaint/backend/cpu/resize.hpp>
 #include <repaint/concepts.hpp>
 
-/// Layout: blocks of sixteen channels, planar below that (cpu/layout.hpp). Precision: float32; 3x3 convolutions by Winograd's
-/// method where that is cheaper, or direct ones only (cpu_options::strict). Threads: a pool of its own; the object is for one
-/// thread at a time, results do not depend on the number. Memory: an arena; weights once. Bad at: fewer than 16 channels.
+/// Layout: blocks of sixteen channels, planar below that (cpu/layout.hpp). Precision: float32; 3x3 convolutions by
+/// Winograd's method where that is cheaper, or direct ones only (cpu_options::strict). Threads: a pool of its own; the
+/// object is for one thread at a time, results do not depend on the number. Memory: an arena; weights once. Bad at:
+/// fewer than 16 channels.
 namespace repaint {
 
 /// How cpu_backend computes.

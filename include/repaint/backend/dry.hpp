@@ -13,7 +13,8 @@
 /// arena of offsets without storage. Bad at: pictures, it computes nothing.
 namespace repaint {
 
-/// Runs a network or a sampler without computing: predicts peak bytes and multiply-adds, and shows the contract in full.
+/// Runs a network or a sampler without computing: predicts peak bytes and multiply-adds, and shows the contract in
+/// full.
 class dry_backend {
 public:
     class tensor {

@@ -6,8 +6,8 @@
 
 namespace repaint {
 
-/// Plans blocks inside one growing stretch of memory: address-ordered first fit with coalescing. Works on offsets only, so
-/// any kind of memory can stand behind it. Repeating the same sequence of calls gives the same offsets.
+/// Plans blocks inside one growing stretch of memory: address-ordered first fit with coalescing. Works on offsets only,
+/// so any kind of memory can stand behind it. Repeating the same sequence of calls gives the same offsets.
 class arena {
 public:
     /// Every offset and size is a multiple of `alignment` bytes.

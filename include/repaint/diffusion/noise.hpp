@@ -42,8 +42,8 @@ private:
     std::uint64_t draw_ = 0;
 };
 
-/// torch.randn on PyTorch's CPU generator after torch.manual_seed(seed): one stream for the whole batch, as the official
-/// program draws (to about 1e-6 per number).
+/// torch.randn on PyTorch's CPU generator after torch.manual_seed(seed): one stream for the whole batch, as the
+/// official program draws (to about 1e-6 per number).
 class torch_cpu_noise {
 public:
     explicit torch_cpu_noise(std::uint64_t seed) : generator_(seed) {}

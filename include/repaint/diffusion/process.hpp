@@ -7,7 +7,8 @@
 
 namespace repaint {
 
-/// A (respaced) schedule together with how the network's output is read: all the sampler needs to know of the mathematics.
+/// A (respaced) schedule together with how the network's output is read: all the sampler needs to know of the
+/// mathematics.
 struct diffusion_process {
     noise_schedule schedule;
     prediction_type prediction = prediction_type::epsilon;

@@ -21,7 +21,8 @@ struct progress {
     transition last;             ///< the transition just made
 };
 
-/// What a preview observer is shown after a network evaluation: x after the step and the predicted x_0, in backend tensors.
+/// What a preview observer is shown after a network evaluation: x after the step and the predicted x_0, in backend
+/// tensors.
 template <memory_backend B> struct preview {
     B& backend;
     const progress& at;
@@ -55,11 +56,12 @@ template <class O, class E> bool stop_requested(O& observer, const E& event) {
 
 } // namespace detail
 
-/// Follows the walk from where `run` stands, in the official order of operations and of random draws: at index t the step's
-/// noise z is drawn, then the condition is imposed on x_t (which may draw; not before the first evaluation, when x is pure
-/// noise), then the network is asked, then x_{t-1} is formed. Observers are callables that take `const progress&` (after
-/// every transition) or `const preview<B>&` (after every evaluation); one that returns true stops the run. Returns true
-/// when the walk is done. On a stop, calling again with the same arguments goes on bit for bit as if nothing had happened.
+/// Follows the walk from where `run` stands, in the official order of operations and of random draws: at index t the
+/// step's noise z is drawn, then the condition is imposed on x_t (which may draw; not before the first evaluation, when
+/// x is pure noise), then the network is asked, then x_{t-1} is formed. Observers are callables that take `const
+/// progress&` (after every transition) or `const preview<B>&` (after every evaluation); one that returns true stops the
+/// run. Returns true when the walk is done. On a stop, calling again with the same arguments goes on bit for bit as if
+/// nothing had happened.
 template <diffusion_backend B, denoiser<B> D, class C, noise_source<B> N, walk W, class... Observers>
 requires conditioner<C, B, N>
 bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const diffusion_process& process,

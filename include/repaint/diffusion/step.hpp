@@ -67,7 +67,8 @@ inline float reverse_step(const posterior& p, float x, float prediction, float x
     return mean + p.noise * std::exp(0.5F * log_variance(p, v)) * z;
 }
 
-/// One element of RePaint's merge (Lugmayr et al. 2022, eq. 8): keep = 1 takes the known image, noised to the level of x.
+/// One element of RePaint's merge (Lugmayr et al. 2022, eq. 8): keep = 1 takes the known image, noised to the level of
+/// x.
 inline float merged(const mixing& m, float x, float known, float keep, float z) {
     return keep * (m.signal * known + m.noise * z) + (1.0F - keep) * x;
 }

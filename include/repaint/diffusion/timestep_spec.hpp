@@ -5,8 +5,8 @@
 
 namespace repaint {
 
-/// Which of the training timesteps a run visits, in the official notation: 250 or "250" evenly spaced ones, "10,15,20" by
-/// sections, "ddim25" with an integer stride, "" all of them.
+/// Which of the training timesteps a run visits, in the official notation: 250 or "250" evenly spaced ones, "10,15,20"
+/// by sections, "ddim25" with an integer stride, "" all of them.
 struct timestep_spec {
     std::string text;
 

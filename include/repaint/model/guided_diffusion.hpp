@@ -70,8 +70,8 @@ inline int count_blocks(const checkpoint& file, const std::string& prefix) {
     }
 }
 
-/// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do not
-/// describe a guided-diffusion U-Net.
+/// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do
+/// not describe a guided-diffusion U-Net.
 inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
     const auto block = [](const char* side, int index) { return std::string(side) + "." + std::to_string(index); };
     unet_config config;
@@ -82,7 +82,8 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
         config.classes = required_shape(file, "label_emb.weight", 2)[0];
     }
 
-    // The first output block that ends in an upsampling is the last of the deepest level: res_blocks + 1 of them a level.
+    // The first output block that ends in an upsampling is the last of the deepest level: res_blocks + 1 of them a
+    // level.
     const int outputs = count_blocks(file, "output_blocks");
     config.res_blocks = outputs - 1;
     for (int i = 0; i < outputs; ++i) {
@@ -476,8 +477,8 @@ inline bool is_guided_diffusion(const checkpoint& file) {
     return detail::has_tensor(file, "input_blocks.0.0.weight") && detail::has_tensor(file, "time_embed.0.weight");
 }
 
-/// Reads the model off a checkpoint and an optional JSON (`settings`, may be null). Throws format_error when the file is no
-/// such network, when a setting contradicts it, or when a setting's value is not accepted.
+/// Reads the model off a checkpoint and an optional JSON (`settings`, may be null). Throws format_error when the file
+/// is no such network, when a setting contradicts it, or when a setting's value is not accepted.
 inline guided_diffusion_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
     if (!is_guided_diffusion(file)) {
         throw format_error(

@@ -49,8 +49,8 @@ public:
         }
     }
 
-    /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional network.
-    /// The SiLU opens every residual block's projection; it is applied once, here.
+    /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional
+    /// network. The SiLU opens every residual block's projection; it is applied once, here.
     tensor_of<B> operator()(B& b, float timestep, std::span<const int> labels) const {
         const int images = labels_ ? static_cast<int>(labels.size()) : 1;
         const auto sinusoids = b.upload(timestep_embedding(timestep, model_channels_, images));

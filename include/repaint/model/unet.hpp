@@ -98,8 +98,9 @@ public:
 
     [[nodiscard]] const unet_config& config() const { return config_; }
 
-    /// The embedding of one timestep (as the network was trained to read it), and of one label per image when the network
-    /// is class-conditional. Compute it once per distinct timestep. Throws std::invalid_argument on missing or wrong labels.
+    /// The embedding of one timestep (as the network was trained to read it), and of one label per image when the
+    /// network is class-conditional. Compute it once per distinct timestep. Throws std::invalid_argument on missing or
+    /// wrong labels.
     [[nodiscard]] embedding embed(B& b, float timestep, std::span<const int> labels = {}) const {
         check_labels(config_, labels);
         const auto shared = mlp_(b, timestep, labels);

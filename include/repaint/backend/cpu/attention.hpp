@@ -10,8 +10,8 @@
 
 namespace repaint::detail::cpu {
 
-/// y = softmax(Q K^T / sqrt(d)) V per head. Queries go through in batches whose rows of scores stay in the cache: nothing of
-/// size tokens x tokens exists.
+/// y = softmax(Q K^T / sqrt(d)) V per head. Queries go through in batches whose rows of scores stay in the cache:
+/// nothing of size tokens x tokens exists.
 class attention_over_tokens {
 public:
     attention_over_tokens(const context& with, const storage& qkv, int heads, storage& y)

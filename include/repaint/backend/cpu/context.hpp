@@ -24,7 +24,8 @@ struct context {
         [[nodiscard]] float* of(int worker) const { return memory.data() + size_of(worker) * stride; }
     };
     [[nodiscard]] scratch scratch_for_workers(std::size_t floats) const {
-        // A cache line and more between workers, and no power of two: equal addresses in different pages share cache sets.
+        // A cache line and more between workers, and no power of two: equal addresses in different pages share cache
+        // sets.
         const std::size_t stride = (floats + 15) / 16 * 16 + 80;
         return {memory_block(memory, stride * size_of(pool.threads())), stride};
     }

@@ -13,10 +13,10 @@
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/options.hpp>
 
-/// Convolutions of cpu_backend: direct, or by Winograd's minimal filtering with tiles of 2x2 or 4x4. The weights are kept
-/// once, in the layout of the direct convolution. Winograd's are made from them on the way: that costs little of what they
-/// save, and reads a quarter of the bytes that storing them would. (Keeping them where a measurement in the first calls said
-/// so was tried: on no network did it change the time by more than the noise.)
+/// Convolutions of cpu_backend: direct, or by Winograd's minimal filtering with tiles of 2x2 or 4x4. The weights are
+/// kept once, in the layout of the direct convolution. Winograd's are made from them on the way: that costs little of
+/// what they save, and reads a quarter of the bytes that storing them would. (Keeping them where a measurement in the
+/// first calls said so was tried: on no network did it change the time by more than the noise.)
 namespace repaint::detail::cpu {
 
 /// Blocks of result channels that are computed together.
@@ -31,6 +31,12 @@ struct aligned_delete {
 
 constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+/// How long the parts of `whole` are when it is cut into parts of at most `most`, as many for each thread.
+constexpr int even_part(int whole, int most, int threads) {
+    const int parts = ceil_div(ceil_div(whole, most), threads) * threads;
+    return ceil_div(whole, parts);
+}
 
 /// Weights as the kernels read them: groups of blocks of result channels (kernel_table::widest_group), in each
 /// [input block][tap][input channel][result channels of the group]; result channels are filled up with zeros.
@@ -130,12 +136,13 @@ inline void convolve_direct(const context& with, const convolution& c) {
     const int planes = blocks_of(in.c);
     const int chunks = c.chunks();
 
-    // Strips of pixels: short enough for the cache, and enough of them for all threads; where there are not, threads share
-    // a strip by result channels.
+    // Strips of pixels: short enough for the cache, and enough of them for all threads; where there are not, threads
+    // share a strip by result channels.
     const int threads = with.pool.threads();
-    const int strip = std::min(pixels, 96);
+    constexpr int most = 96;
+    const bool by_chunks = out.n * ceil_div(pixels, most) < 4 * threads;
+    const int strip = by_chunks ? std::min(pixels, most) : even_part(pixels, most, threads);
     const int strips = ceil_div(pixels, strip);
-    const bool by_chunks = out.n * strips < 4 * threads;
     // Input blocks whose weights for one chunk stay in the cache while the strip goes by.
     const int planes_per_sum = std::max(1, chain / (lanes * taps));
     const int cached = std::max(1, 48 / taps / planes_per_sum) * planes_per_sum;
@@ -212,13 +219,13 @@ inline winograd_kernels winograd_kernels_for(const kernel_table& k, int tile) {
                      : winograd_kernels{4, 36, k.winograd_input4, k.winograd_weights4, k.winograd_output4};
 }
 
-/// One 3x3 convolution by Winograd's method: tiles of all images are rows; rows [first, last) of the transformed input are a
-/// matrix per point, which is multiplied with that point's weights.
+/// One 3x3 convolution by Winograd's method: tiles of all images are rows; rows [first, last) of the transformed input
+/// are a matrix per point, which is multiplied with that point's weights.
 class winograd_convolution {
 public:
     winograd_convolution(const context& with, const convolution& c, int tile)
         : with_(with), c_(c), k_(winograd_kernels_for(with.kernels, tile)), in_(c.x.shape.c),
-          width_(blocks_of(in_) * lanes) {
+          width_(blocks_of(in_) * lanes), chain_(in_ < 4 * chain ? chain / 2 : chain) {
         const shape4 out = c.y.shape;
         grid_ = {c.x.shape.h, c.x.shape.w, c.options.padding, out.h, out.w, ceil_div(out.w, tile)};
         tiles_ = grid_.columns * ceil_div(out.h, tile);
@@ -227,7 +234,8 @@ public:
     void run() {
         const int rows = tiles_ * c_.y.shape.n;
         const std::size_t weights = size_of(c_.chunks()) * chunk_floats();
-        if (rows >= 2 * with_.pool.threads() * private_rows && weights <= shared_weights) {
+        const int enough = std::max(2 * batch_rows, 2 * with_.pool.threads() * private_rows);
+        if (rows >= enough && weights <= shared_weights) {
             const memory_block u = with_.block(weights);
             transform_all_weights(u.data());
             run_by_rows(rows, u.data());
@@ -309,7 +317,7 @@ private:
         for (int j = 0; j < rows; ++j) {
             offsets[size_of(j)] = step_of(size_of(j) * size_of(width_));
         }
-        const int planes = ceil_div(depth, chain);
+        const int planes = ceil_div(depth, chain_);
         std::array<const float*, 64> few;
         std::vector<const float*> many;
         const float** plane = few.data();
@@ -320,12 +328,12 @@ private:
         row_source a;
         a.plane = plane;
         a.planes = planes;
-        a.depth = chain;
-        a.last_depth = depth - (planes - 1) * chain;
+        a.depth = chain_;
+        a.last_depth = depth - (planes - 1) * chain_;
         a.offsets = offsets.data();
         for (int point = 0; point < k_.points; ++point) {
             for (int p = 0; p < planes; ++p) {
-                plane[p] = v + size_of(point) * v_stride + first + p * chain;
+                plane[p] = v + size_of(point) * v_stride + first + p * chain_;
             }
             const packed_matrix w{u + size_of(point) * weights_stride(depth), step_of(size_of(depth) * lanes), 0};
             with_.kernels.multiply(a, rows, w, c_.blocks_in(chunk), m + size_of(point) * m_stride, chunk_channels,
@@ -345,31 +353,32 @@ private:
         }
     }
 
-    /// Many rows, moderate weights: those are transformed once and shared, and every worker takes a few rows all the way from
-    /// input to output, in memory of its own.
+    /// Many rows, moderate weights: those are transformed once and shared, and every worker takes a few rows all the
+    /// way from input to output, in memory of its own.
     void run_by_rows(int rows, const float* u) {
         const int chunks = c_.chunks();
         const int planes = blocks_of(in_);
-        const std::size_t v_floats = size_of(k_.points) * input_stride(private_rows);
-        const auto scratch = with_.scratch_for_workers(v_floats + size_of(k_.points) * sums_stride(private_rows));
-        with_.pool.run(size_of(ceil_div(rows, private_rows)), [&](std::size_t task, int worker) {
-            const int first = static_cast<int>(task) * private_rows;
-            const int count = std::min(private_rows, rows - first);
+        const int most = even_part(rows, private_rows, with_.pool.threads());
+        const std::size_t v_floats = size_of(k_.points) * input_stride(most);
+        const auto scratch = with_.scratch_for_workers(v_floats + size_of(k_.points) * sums_stride(most));
+        with_.pool.run(size_of(ceil_div(rows, most)), [&](std::size_t task, int worker) {
+            const int first = static_cast<int>(task) * most;
+            const int count = std::min(most, rows - first);
             float* v = scratch.of(worker);
             float* m = v + v_floats;
             for (int p = 0; p < planes; ++p) {
-                transform_input(p, first, count, v, input_stride(private_rows));
+                transform_input(p, first, count, v, input_stride(most));
             }
             for (int chunk = 0; chunk < chunks; ++chunk) {
-                multiply(v, input_stride(private_rows), count, u + size_of(chunk) * chunk_floats(), 0, in_, chunk, m,
-                         sums_stride(private_rows));
-                transform_output(chunk, first, count, m, sums_stride(private_rows));
+                multiply(v, input_stride(most), count, u + size_of(chunk) * chunk_floats(), 0, in_, chunk, m,
+                         sums_stride(most));
+                transform_output(chunk, first, count, m, sums_stride(most));
             }
         });
     }
 
-    /// Few rows, or many weights: the transformed input is shared, and every worker takes result channels, whose weights it
-    /// transforms on the way.
+    /// Few rows, or many weights: the transformed input is shared, and every worker takes result channels, whose
+    /// weights it transforms on the way.
     void run_by_channels(int first, int rows) {
         const int planes = blocks_of(in_);
         const std::size_t v_stride = input_stride(rows);
@@ -386,8 +395,8 @@ private:
         const int whole = c_.chunks() / threads * threads;
         const int parts = std::clamp(rows / 4, 1, threads);
         const int part = ceil_div(rows, parts);
-        // The weights of some input channels at a time, which then stay in the cache while all rows go by: the fewer rows,
-        // the sooner the next ones have to come.
+        // The weights of some input channels at a time, which then stay in the cache while all rows go by: the fewer
+        // rows, the sooner the next ones have to come.
         const int depth = std::min(in_, rows <= batch_rows ? chain : 4 * chain);
         const std::size_t u_floats = size_of(k_.points) * weights_stride(depth);
         const std::size_t m_stride = sums_stride(rows);
@@ -420,12 +429,14 @@ private:
     winograd_kernels k_;
     int in_;
     int width_; ///< floats from row to row of the transformed input
+    int chain_; ///< products that are summed in one go: shorter where there are so few that they would make no four chains
     tile_grid grid_;
     int tiles_; ///< of one image
 };
 
-/// Which way a convolution goes: 1 direct, else the side of Winograd's tiles. By shape alone, so that an image of a batch and
-/// the same image alone take the same way, on every machine: the fewest cycles in a model of what the kernels need.
+/// Which way a convolution goes: 1 direct, else the side of Winograd's tiles. By shape alone, so that an image of a
+/// batch and the same image alone take the same way, on every machine: the fewest cycles in a model of what the kernels
+/// need.
 inline int tile_for(const shape4& kernel, const shape4& out, int stride) {
     if (kernel.h != 3 || kernel.w != 3 || stride != 1) {
         return 1;
@@ -439,10 +450,10 @@ inline int tile_for(const shape4& kernel, const shape4& out, int stride) {
     const double direct = cycles(1, 4.5, 0.0, 0.0, 10.0);
     const double two = cycles(2, 8.0, 40.0, 80.0, 50.0);
     const double four = cycles(4, 18.0, 110.0, 250.0, 130.0);
-    // Tiles of 4x4 round twice as much as tiles of 2x2. Where there are few channels, time is short and sums are too: there
-    // the rounding would show first.
-    const bool wide = kernel.c >= 64 && kernel.n >= 64;
-    if (wide && four < std::min(direct, two)) {
+    // Tiles of 4x4 round twice as much as tiles of 2x2. In small layers the time is short whichever way, and there the
+    // rounding would show: without them, whole runs of small networks agree with the official program as plain sums do.
+    const bool large = kernel.c >= 64 && kernel.n >= 64 && (kernel.c >= 128 || out.plane() >= 1024);
+    if (large && four < std::min(direct, two)) {
         return 4;
     }
     return two < direct ? 2 : 1;

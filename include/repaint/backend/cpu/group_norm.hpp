@@ -27,8 +27,8 @@ struct normalisation {
     storage& y;
 };
 
-/// Count, mean and sum of squared distances of some values; joining two keeps them exact whatever their means are (Chan,
-/// Golub and LeVeque 1983).
+/// Count, mean and sum of squared distances of some values; joining two keeps them exact whatever their means are
+/// (Chan, Golub and LeVeque 1983).
 struct running_moments {
     double count = 0.0;
     double mean = 0.0;
@@ -43,8 +43,8 @@ struct running_moments {
     }
 };
 
-/// y = then(norm(x) * (1 + scale) + shift). Statistics in two passes over pieces that stay in the first cache, joined in
-/// double: no difference of large sums.
+/// y = then(norm(x) * (1 + scale) + shift). Statistics in two passes over pieces that stay in the first cache, joined
+/// in double: no difference of large sums.
 class group_normalisation {
 public:
     group_normalisation(const context& with, const normalisation& c)
@@ -53,7 +53,8 @@ public:
           group_channels_(channels_ / c.options.groups) {}
 
     void run() {
-        // Blocks that groups do not reach across: their statistics and values can be had by one thread, one after the other.
+        // Blocks that groups do not reach across: their statistics and values can be had by one thread, one after the
+        // other.
         const int unit = std::min(std::lcm(group_channels_, lanes) / lanes, blocks_);
         const int units = (blocks_ + unit - 1) / unit;
         const int images = c_.x.shape.n;

@@ -11,8 +11,8 @@
 #include <immintrin.h>
 #endif
 
-/// The inner loops of cpu_backend, once per instruction set, behind one table of functions. Everything around them (what is
-/// computed where, by which thread) is ordinary C++ that knows nothing of registers.
+/// The inner loops of cpu_backend, once per instruction set, behind one table of functions. Everything around them
+/// (what is computed where, by which thread) is ordinary C++ that knows nothing of registers.
 namespace repaint::detail::cpu {
 
 /// The rows that a matrix product reads: at plane p and tap t, `depth` values at plane[p] + offsets[t][row]. A negative
@@ -29,7 +29,8 @@ struct row_source {
     const float* zeros = nullptr; ///< at least `depth` of them
 };
 
-/// A matrix in groups of blocks of sixteen columns (kernel_table::widest_group): block b begins at values + b block_stride.
+/// A matrix in groups of blocks of sixteen columns (kernel_table::widest_group): block b begins at values + b
+/// block_stride.
 struct packed_matrix {
     const float* values = nullptr;
     std::ptrdiff_t block_stride = 0; ///< floats: 16 times the rows of the whole matrix
@@ -63,16 +64,16 @@ constexpr int group_blocks(int remaining, int widest) {
 
 /// One instruction set's kernels. Counts are of vectors of sixteen floats unless they say otherwise.
 struct kernel_table {
-    /// Blocks of sixteen columns that a matrix is packed in (group_blocks): within a group of g blocks, the 16 g values of
-    /// each row of the matrix lie together.
+    /// Blocks of sixteen columns that a matrix is packed in (group_blocks): within a group of g blocks, the 16 g values
+    /// of each row of the matrix lie together.
     int widest_group;
 
     /// m[j][0 .. 16 blocks) (+)= row j of `a` times the first `blocks` blocks of w.
     void (*multiply)(const row_source& a, int rows, const packed_matrix& w, int blocks, float* m,
                      std::ptrdiff_t m_stride, bool accumulate);
 
-    /// B^T d B of tiles first .. first + count - 1 of a plane; `next` is the plane that will follow; point (y, x) of tile i at v[(y P + x) point_stride + i
-    /// tile_stride], P = 4 or 6.
+    /// B^T d B of tiles first .. first + count - 1 of a plane; `next` is the plane that will follow; point (y, x) of
+    /// tile i at v[(y P + x) point_stride + i tile_stride], P = 4 or 6.
     void (*winograd_input2)(const float* plane, const float* next, const tile_grid& grid, int first, int count,
                             float* v, std::ptrdiff_t point_stride, std::ptrdiff_t tile_stride);
     void (*winograd_input4)(const float* plane, const float* next, const tile_grid& grid, int first, int count,

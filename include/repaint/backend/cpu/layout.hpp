@@ -9,8 +9,8 @@
 #include <repaint/backend/cpu/memory.hpp>
 #include <repaint/core/shape.hpp>
 
-/// How cpu_backend lays tensors out. Sixteen channels and more: blocks of sixteen, (n, channels / 16, h, w, 16), the last
-/// block filled up with lanes that nobody reads. Fewer, which is what images have: planar, (n, c, h, w).
+/// How cpu_backend lays tensors out. Sixteen channels and more: blocks of sixteen, (n, channels / 16, h, w, 16), the
+/// last block filled up with lanes that nobody reads. Fewer, which is what images have: planar, (n, c, h, w).
 namespace repaint::detail::cpu {
 
 inline constexpr int lanes = 16;
@@ -27,9 +27,10 @@ constexpr arrangement arrangement_of(const shape4& s) {
 
 constexpr std::size_t size_of(int i) { return static_cast<std::size_t>(i); }
 
-/// Floats from block to block. Five cache lines more than the pixels need: planes of 64x64 pixels lie a power of two apart,
-/// and the same pixel of all of them would compete for the same few places in the caches.
-constexpr std::size_t plane_stride(const shape4& s) { return (s.plane() + (s.plane() >= 64 ? 5 : 0)) * lanes; }
+/// Floats from block to block: five cache lines more for every 1024 pixels. Without them planes lie a power of two
+/// apart, and the same pixel of all of them competes for the same few places in the second-level cache. In proportion,
+/// so that four tensors of half the size still fit exactly where one was.
+constexpr std::size_t plane_stride(const shape4& s) { return (s.plane() + s.plane() / 1024 * 5) * lanes; }
 
 /// Floats of a contiguous tensor.
 constexpr std::size_t floats_of(const shape4& s, arrangement a) {

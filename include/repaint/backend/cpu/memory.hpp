@@ -19,14 +19,16 @@
 
 namespace repaint::detail::cpu {
 
-/// Memory for tensors and scratch: one reserved stretch of addresses behind an arena. Pages become real when they are first
-/// written, so the process holds what the arena ever reached into and no more.
+/// Memory for tensors and scratch: one reserved stretch of addresses behind an arena. Pages become real when they are
+/// first written, so the process holds what the arena ever reached into and no more.
 class memory_pool {
 public:
     memory_pool() : limit_(physical_bytes()) {
 #if defined(__unix__) || defined(__APPLE__)
         // Addresses only. Where a limit forbids so many, fewer do: what does not fit comes from the heap.
-        for (std::size_t bytes = std::size_t{1} << 40U; bytes >= std::size_t{1} << 28U; bytes /= 4) {
+        // Twice the memory leaves room for what lies between blocks.
+        constexpr std::size_t least = std::size_t{1} << 28U;
+        for (std::size_t bytes = 2 * std::min(limit_, std::size_t{1} << 39U); bytes >= least; bytes /= 4) {
             int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 #if defined(MAP_NORESERVE)
             flags |= MAP_NORESERVE;

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <vector>
 
-// First, and kept apart from the next: xtensor-blas 0.21 (Debian 13) reads its kernels before its own configuration, and
-// without HAVE_CBLAS every product runs in a plain loop.
+// First, and kept apart from the next: xtensor-blas 0.21 (Debian 13) reads its kernels before its own configuration,
+// and without HAVE_CBLAS every product runs in a plain loop.
 #include <xtensor-blas/xblas_config.hpp>
 
 #include <xtensor-blas/xblas.hpp>
@@ -17,8 +17,8 @@
 #include <repaint/core/options.hpp>
 #include <repaint/core/shape.hpp>
 
-/// The network primitives of reference_backend on NCHW xtensors, one image at a time so that image i of a batch takes the
-/// very same steps as image i alone. Shapes were checked by ops.hpp.
+/// The network primitives of reference_backend on NCHW xtensors, one image at a time so that image i of a batch takes
+/// the very same steps as image i alone. Shapes were checked by ops.hpp.
 namespace repaint::detail::reference {
 
 using array4 = xt::xtensor<float, 4>;
@@ -131,7 +131,8 @@ inline void conv2d(const array4& x, const host_weights& weights, const float* bi
     }
 }
 
-/// y = then((x - mean) / sqrt(variance + epsilon) * gamma + beta), scaled and shifted; statistics in double, in two passes.
+/// y = then((x - mean) / sqrt(variance + epsilon) * gamma + beta), scaled and shifted; statistics in double, in two
+/// passes.
 inline void group_norm(const array4& x, const std::vector<float>& gamma, const std::vector<float>& beta,
                        const array4* scale_shift, const group_norm_options& options, array4& y) {
     const std::size_t channels = extent(x, 1);
@@ -175,8 +176,8 @@ inline void group_norm(const array4& x, const std::vector<float>& gamma, const s
     }
 }
 
-/// y = V softmax(Q^T K / sqrt(d))^T per head, in strips of queries. Q and K are each scaled by d^(-1/4), as the checkpoints
-/// were trained: the products stay small.
+/// y = V softmax(Q^T K / sqrt(d))^T per head, in strips of queries. Q and K are each scaled by d^(-1/4), as the
+/// checkpoints were trained: the products stay small.
 inline void attention(const array4& qkv, int heads, array4& y) {
     const std::size_t channels = extent(y, 1);
     const std::size_t tokens = extent(y, 2) * extent(y, 3);

@@ -1,5 +1,5 @@
-// Every kernel, in an order in which each finds what it needs. Included by kernels.hpp alone, inside the namespace and the
-// target pragma of an instruction set, with REPAINT_CPU_ISA and REPAINT_CPU_REGISTERS telling which.
+// Every kernel, in an order in which each finds what it needs. Included by kernels.hpp alone, inside the namespace and
+// the target pragma of an instruction set, with REPAINT_CPU_ISA and REPAINT_CPU_REGISTERS telling which.
 #include <repaint/backend/cpu/kernels/simd.inl>
 //
 #include <repaint/backend/cpu/kernels/multiply.inl>

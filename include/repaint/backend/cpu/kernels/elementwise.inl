@@ -78,11 +78,7 @@ inline float softmax(float* scores, int count) {
     for (int i = whole; i < count; ++i) {
         top = scores[i] > top ? scores[i] : top;
     }
-    // Lanes behind the end become e^-inf = 0 and add nothing.
     const int padded = (count + 15) / 16 * 16;
-    for (int i = count; i < padded; ++i) {
-        scores[i] = -std::numeric_limits<float>::infinity();
-    }
     f16 sums = splat(0.0F);
     const f16 highest = splat(top);
     for (int i = 0; i < whole; i += 16) {

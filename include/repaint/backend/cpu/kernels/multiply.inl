@@ -5,8 +5,8 @@ template <int Blocks>
 inline constexpr int pass_rows = REPAINT_CPU_ISA == 512 ? (Blocks == 1 ? 12 : 6)
                                                         : (REPAINT_CPU_REGISTERS >= 32 ? 6 : 3);
 
-/// m[j][0 .. 16 Blocks) (+)= the product of row j with the matrix `w`. Sums run over a.planes_per_sum planes and are then
-/// added up: short chains round less, and the order does not depend on the blocking around it.
+/// m[j][0 .. 16 Blocks) (+)= the product of row j with the matrix `w`. Sums run over a.planes_per_sum planes and are
+/// then added up: short chains round less, and the order does not depend on the blocking around it.
 template <int Blocks, int Rows>
 inline void multiply_pass(const row_source& a, const std::ptrdiff_t* offsets, const float* w, float* m,
                           std::ptrdiff_t m_stride, bool accumulate) {

@@ -150,7 +150,8 @@ REPAINT_CPU_INLINE float largest(f16 x) {
     return lanes[0];
 }
 
-/// e^x within 2 units in the last place; 0 below -87.3, the largest float's neighbourhood above 88.3. NaN gives NaN.
+/// e^x within 2 units in the last place for x from -87.3 to 88.02, the values there for what lies outside. NaN gives
+/// NaN.
 REPAINT_CPU_INLINE f16 exp(f16 x) {
     // x = n ln 2 + r with |r| <= ln 2 / 2: the shift by 1.5 * 2^23 rounds to the nearest integer.
     const f16 bounded = min(splat(88.02F), max(splat(-87.3F), x));

@@ -26,8 +26,8 @@ template <> struct winograd<2> {
     }
 };
 
-/// F(4, 3) at 0, 5/8, -5/8, 3/2, -3/2 and infinity: half the rounding error of the textbook's 0, 1, -1, 2, -2 for the same
-/// number of operations, and exact constants in both transforms of data.
+/// F(4, 3) at 0, 5/8, -5/8, 3/2, -3/2 and infinity: half the rounding error of the textbook's 0, 1, -1, 2, -2 for the
+/// same number of operations, and exact constants in both transforms of data.
 template <> struct winograd<4> {
     static constexpr int points = 6;
     static constexpr float a = 0.625F;
@@ -130,9 +130,10 @@ inline void winograd_weights(const float* w, int planes, int last_depth, int blo
     constexpr int points = winograd<M>::points;
     const std::ptrdiff_t width = 16 * blocks;
     for (int p = 0; p < planes; ++p) {
-        const bool last = p + 1 == planes;
-        const int depth = last ? last_depth : 16;
-        const std::ptrdiff_t next = last ? 0 : 9 * depth * width;
+        const int depth = p + 1 == planes ? last_depth : 16;
+        // The block that follows, in this call or the next one; behind the last there is nothing, and fetching it does
+        // nothing.
+        const auto next = reinterpret_cast<std::uintptr_t>(w + 9 * depth * width);
         for (int i = 0; i < depth; ++i) {
             for (int b = 0; b < blocks; ++b) {
                 const float* from = w + i * width + 16 * b;
@@ -140,8 +141,10 @@ inline void winograd_weights(const float* w, int planes, int last_depth, int blo
 #pragma GCC unroll 9
                 for (int t = 0; t < 9; ++t) {
                     g[t] = load(from + t * depth * width);
-                    // Weights come from main memory, nine streams of a page each: too short for the hardware to catch up.
-                    __builtin_prefetch(from + next + t * depth * width);
+                    // Weights come from main memory, in nine streams of a page each: the hardware gets to know none of
+                    // them.
+                    const auto ahead = sizeof(float) * static_cast<std::uintptr_t>((t * depth + i) * width + 16 * b);
+                    __builtin_prefetch(reinterpret_cast<const void*>(next + ahead));
                 }
                 f16 half[std::size_t{points * 3}];
 #pragma GCC unroll 3
