@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <vector>
 
 #include <repaint/backend/cpu/context.hpp>
@@ -25,10 +24,6 @@ inline constexpr int chunk_channels = chunk_blocks * lanes;
 /// Values that are summed in one chain where rows are contiguous.
 inline constexpr int chain = 64;
 
-struct aligned_delete {
-    void operator()(const float* p) const { ::operator delete (const_cast<float*>(p), std::align_val_t{64}); }
-};
-
 constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -42,7 +37,7 @@ constexpr int even_part(int whole, int most, int threads) {
 /// [input block][tap][input channel][result channels of the group]; result channels are filled up with zeros.
 struct packed_conv2d {
     shape4 shape; ///< (out, in, k, k)
-    std::unique_ptr<const float, aligned_delete> values;
+    long_lived_floats values;
     std::vector<float> bias; ///< filled up to whole blocks
 
     [[nodiscard]] int blocks() const { return blocks_of(shape.n); }
@@ -63,8 +58,7 @@ inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels,
     const int in = p.shape.c;
     const int taps = p.taps();
     const std::size_t floats = size_of(p.blocks()) * p.block_stride();
-    auto* const values = static_cast<float*>(::operator new (floats * sizeof(float), std::align_val_t{64}));
-    p.values.reset(values);
+    float* const values = p.values.allocate(floats);
     p.bias.assign(size_of(p.blocks() * lanes), 0.0F);
     if (bias.values) {
         std::copy_n(bias.values.get(), bias.shape.size(), p.bias.begin());
@@ -182,7 +176,7 @@ inline void convolve_direct(const context& with, const convolution& c) {
 
         float* m = sums.of(worker);
         for (int chunk = first_chunk; chunk < last_chunk; ++chunk) {
-            packed_matrix w{c.w.values.get() + size_of(chunk * chunk_blocks) * c.w.block_stride(),
+            packed_matrix w{c.w.values.data() + size_of(chunk * chunk_blocks) * c.w.block_stride(),
                             step_of(c.w.block_stride()), 0};
             for (int p = 0; p < planes; p += cached) {
                 rows.plane = plane.data() + p;
@@ -289,7 +283,7 @@ private:
         const int count = c_.blocks_in(chunk);
         for (int b = 0; b < count;) {
             const int group = group_blocks(count - b, with_.kernels.widest_group);
-            const float* w = c_.w.values.get() + size_of(chunk * chunk_blocks + b) * c_.w.block_stride() +
+            const float* w = c_.w.values.data() + size_of(chunk * chunk_blocks + b) * c_.w.block_stride() +
                              size_of(first * lanes * 9) * size_of(group * lanes);
             k_.weights(w, planes, channels - (planes - 1) * lanes, group,
                        u + size_of(b * lanes) * size_of(depth) + size_of(first_row * group * lanes),
