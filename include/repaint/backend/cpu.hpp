@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,7 +8,6 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <repaint/backend/cpu/attention.hpp>
 #include <repaint/backend/cpu/context.hpp>
@@ -224,8 +222,6 @@ private:
     public:
         arranged(const cpu_backend& b, const storage* x) : used_(x) {
             if (x != nullptr && x->order != A) {
-                used_ = &copy_.emplace(b.rearranged(*x, A));
-            } else if (x != nullptr && A == arrangement::planar && !x->contiguous()) {
                 used_ = &copy_.emplace(b.rearranged(*x, A));
             }
         }

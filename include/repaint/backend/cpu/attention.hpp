@@ -28,15 +28,15 @@ public:
         const int pairs = y_.shape.n * heads_;
         packed_ = with_.block(size_of(pairs) * (q_floats_ + k_floats_ + v_floats_));
         const int slices = std::clamp(2 * with_.pool.threads() / pairs, 1, token_blocks_);
-        const int slice = (token_blocks_ + slices - 1) / slices;
+        const int slice = ceil_div(token_blocks_, slices);
         with_.pool.run(size_of(pairs * slices), [&](std::size_t task, int) {
             const int first = static_cast<int>(task) % slices * slice;
             pack(static_cast<int>(task) / slices, first, std::min(first + slice, token_blocks_));
         });
 
         const int cached = static_cast<int>(score_floats / padded);
-        const int batch = std::clamp(cached / 6 * 6, 6, std::max(6, most_queries));
-        const int batches = (tokens_ + batch - 1) / batch;
+        const int batch = std::clamp(cached / 6 * 6, 6, most_queries);
+        const int batches = ceil_div(tokens_, batch);
         const auto scratch = with_.scratch_for_workers(size_of(batch) * (padded + size_of(width_blocks_ * lanes)));
         with_.pool.run(size_of(pairs * batches), [&](std::size_t task, int worker) {
             const int first = static_cast<int>(task) % batches * batch;
@@ -48,7 +48,6 @@ public:
 private:
     static constexpr std::size_t score_floats = std::size_t{48} << 10U;
     static constexpr int most_queries = 48;
-    static constexpr int chain = 64;
 
     [[nodiscard]] float* packed(int pair) const {
         return packed_.data() + size_of(pair) * (q_floats_ + k_floats_ + v_floats_);
@@ -56,13 +55,13 @@ private:
 
     /// Where element (row, column) of a packed matrix of `rows` rows and `blocks` blocks of columns lies.
     [[nodiscard]] std::size_t position(int row, int column, int rows, int blocks) const {
-        // Groups are counted from every fourth block on, as multiply is called with four blocks at most.
-        const int quarter = column / lanes / 4 * 4;
-        int block = quarter;
-        int group = group_blocks(std::min(4, blocks - quarter), with_.kernels.widest_group);
+        // Groups are counted from the beginning of every chunk.
+        int block = column / lanes / chunk_blocks * chunk_blocks;
+        const int end = std::min(block + chunk_blocks, blocks);
+        int group = group_blocks(end - block, with_.kernels.widest_group);
         while (column / lanes >= block + group) {
             block += group;
-            group = group_blocks(std::min(4, blocks - quarter) - (block - quarter), with_.kernels.widest_group);
+            group = group_blocks(end - block, with_.kernels.widest_group);
         }
         return size_of(block * lanes) * size_of(rows) + size_of(row * group * lanes) + size_of(column - block * lanes);
     }
@@ -123,10 +122,11 @@ private:
         source.depth = chain;
         source.last_depth = depth - (source.planes - 1) * chain;
         source.offsets = offsets.data();
-        for (int b = 0; b < blocks; b += 4) {
+        for (int b = 0; b < blocks; b += chunk_blocks) {
             const packed_matrix matrix{w + size_of(b * lanes) * size_of(depth),
                                        static_cast<std::ptrdiff_t>(depth) * lanes, 0};
-            with_.kernels.multiply(source, rows, matrix, std::min(4, blocks - b), m + b * lanes, m_stride, false);
+            with_.kernels.multiply(source, rows, matrix, std::min(chunk_blocks, blocks - b), m + b * lanes, m_stride,
+                                   false);
         }
     }
 

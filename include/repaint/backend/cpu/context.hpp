@@ -10,6 +10,11 @@
 
 namespace repaint::detail::cpu {
 
+/// Blocks of a packed matrix that one product computes: chunks of result channels.
+inline constexpr int chunk_blocks = 4;
+/// Values that are summed in one chain where rows are contiguous.
+inline constexpr int chain = 64;
+
 /// What every primitive works with.
 struct context {
     thread_pool& pool;

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
-#include <memory>
 #include <vector>
 
 #include <repaint/backend/cpu/context.hpp>
@@ -18,14 +15,9 @@
 /// first calls said so was tried: on no network did it change the time by more than the noise.)
 namespace repaint::detail::cpu {
 
-/// Blocks of result channels that are computed together.
-inline constexpr int chunk_blocks = 4;
 inline constexpr int chunk_channels = chunk_blocks * lanes;
-/// Values that are summed in one chain where rows are contiguous.
-inline constexpr int chain = 64;
 
 constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 /// How long the parts of `whole` are when it is cut into parts of at most `most`, as many for each thread.
 constexpr int even_part(int whole, int most, int threads) {
@@ -45,9 +37,6 @@ struct packed_conv2d {
     /// Rows of the matrix: input channels times taps.
     [[nodiscard]] std::size_t rows() const { return size_of(shape.c) * size_of(taps()); }
     [[nodiscard]] std::size_t block_stride() const { return rows() * lanes; }
-    [[nodiscard]] std::size_t bytes() const {
-        return (size_of(blocks()) * block_stride() + bias.size()) * sizeof(float);
-    }
 };
 
 inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels, const host_weights& weights,
@@ -201,7 +190,6 @@ inline void convolve_direct(const context& with, const convolution& c) {
 
 /// The transforms of one tile size.
 struct winograd_kernels {
-    int tile;
     int points; ///< in a square
     decltype(kernel_table::winograd_input2) input;
     decltype(kernel_table::winograd_weights2) weights;
@@ -209,8 +197,8 @@ struct winograd_kernels {
 };
 
 inline winograd_kernels winograd_kernels_for(const kernel_table& k, int tile) {
-    return tile == 2 ? winograd_kernels{2, 16, k.winograd_input2, k.winograd_weights2, k.winograd_output2}
-                     : winograd_kernels{4, 36, k.winograd_input4, k.winograd_weights4, k.winograd_output4};
+    return tile == 2 ? winograd_kernels{16, k.winograd_input2, k.winograd_weights2, k.winograd_output2}
+                     : winograd_kernels{36, k.winograd_input4, k.winograd_weights4, k.winograd_output4};
 }
 
 /// One 3x3 convolution by Winograd's method: tiles of all images are rows; rows [first, last) of the transformed input

@@ -49,14 +49,14 @@ class group_normalisation {
 public:
     group_normalisation(const context& with, const normalisation& c)
         : with_(with), c_(c), channels_(c.x.shape.c), blocks_(c.x.blocks()),
-          pixels_(static_cast<int>(c.x.shape.plane())), pieces_((pixels_ + piece - 1) / piece),
+          pixels_(static_cast<int>(c.x.shape.plane())), pieces_(ceil_div(pixels_, piece)),
           group_channels_(channels_ / c.options.groups) {}
 
     void run() {
         // Blocks that groups do not reach across: their statistics and values can be had by one thread, one after the
         // other.
         const int unit = std::min(std::lcm(group_channels_, lanes) / lanes, blocks_);
-        const int units = (blocks_ + unit - 1) / unit;
+        const int units = ceil_div(blocks_, unit);
         const int images = c_.x.shape.n;
         statistics_ = with_.block(size_of(images) * size_of(blocks_) * size_of(pieces_) * 2 * lanes);
         if (images * units >= 2 * with_.pool.threads() || pixels_ <= 64) {
@@ -79,7 +79,7 @@ public:
             return;
         }
         const int strip = 16; // pieces that one task takes
-        const int strips = (pieces_ + strip - 1) / strip;
+        const int strips = ceil_div(pieces_, strip);
         const auto for_each_strip = [&](auto&& f) {
             with_.pool.run(size_of(images * blocks_ * strips), [&](std::size_t task, int) {
                 const int first = static_cast<int>(task) % strips * strip;

@@ -15,8 +15,10 @@ namespace repaint::detail::cpu {
 
 inline constexpr int lanes = 16;
 
+constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
 /// Blocks that hold so many channels.
-constexpr int blocks_of(int channels) { return (channels + lanes - 1) / lanes; }
+constexpr int blocks_of(int channels) { return ceil_div(channels, lanes); }
 
 /// How the values of a tensor follow each other.
 enum class arrangement { planar, blocked };
@@ -59,7 +61,6 @@ struct storage {
     storage& operator=(storage&&) = default;
 
     [[nodiscard]] bool planar() const { return order == arrangement::planar; }
-    [[nodiscard]] bool contiguous() const { return ranges.size() == 1; }
     /// All values, of a contiguous tensor.
     [[nodiscard]] float* data() const { return ranges.front().memory.data(); }
     [[nodiscard]] int blocks() const { return blocks_of(shape.c); }
