@@ -3,6 +3,7 @@
 #include <concepts>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/host_weights.hpp>
@@ -103,6 +104,89 @@ template <class B>
 concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provides_pack_norm<B> && provides_conv2d<B> &&
     provides_group_norm<B> && provides_attention<B> && provides_resize<B> && provides_concat<B>;
 
+/// True when E can run a network whose weights B has packed: E is B, or forwards to it (taped<B>).
+template <class E, class B>
+concept executes = network_backend<E> && std::same_as<conv2d_weights_of<E>, conv2d_weights_of<B>> &&
+    std::same_as<norm_weights_of<E>, norm_weights_of<B>>;
+
+// ---- encoder: what the classifiers of classifier guidance need besides ----------------------------------------------
+
+/// The mean over the pixels of each channel: (n, c, h, w) -> (n, c, 1, 1).
+template <class B> concept provides_mean = requires(B& b, const tensor_of<B>& x) {
+    { b.mean(x) } -> std::same_as<tensor_of<B>>;
+};
+
+/// The mean over the pixels, then the pixels: (n, c, h, w) -> (n, c, 1, 1 + h w), the tokens of attention pooling.
+template <class B> concept provides_prepend_mean = requires(B& b, const tensor_of<B>& x) {
+    { b.prepend_mean(x) } -> std::same_as<tensor_of<B>>;
+};
+
+template <class B> concept encoder_backend = network_backend<B> && provides_mean<B> && provides_prepend_mean<B>;
+
+// ---- gradients: the vector-Jacobian product of each of the above with respect to its input --------------------------
+// dy is the cotangent of the result, of its shape; dx receives the product J^T dy and has the shape of the input. Biases,
+// embeddings and weights get none: gradients with respect to an image need them not.
+
+/// The convolution transposed: dx = conv^T(dy). options.then is ignored, activation_vjp comes before.
+template <class B>
+concept provides_conv2d_vjp = requires(B& b, const tensor_of<B>& dy, const conv2d_weights_of<B>& w,
+                                       const conv2d_options& o, tensor_of<B>& dx) {
+    { b.conv2d_vjp(dy, w, o, dx) } -> std::same_as<void>;
+};
+
+/// dx = f'(x) dy, with x what the activation f was applied to.
+template <class B>
+concept provides_activation_vjp = requires(B& b, const tensor_of<B>& x, activation f, const tensor_of<B>& dy,
+                                           tensor_of<B>& dx) {
+    { b.activation_vjp(x, f, dy, dx) } -> std::same_as<void>;
+};
+
+/// Of then(norm(x) * (1 + scale) + shift) as group_norm computes it; statistics are computed anew from x.
+template <class B>
+concept provides_group_norm_vjp = requires(B& b, const tensor_of<B>& x, const norm_weights_of<B>& w,
+                                           const group_norm_options& o, const tensor_of<B>& dy, tensor_of<B>& dx) {
+    { b.group_norm_vjp(x, w, &x, o, dy, dx) } -> std::same_as<void>;
+};
+
+/// dqkv: (n, 3c, h, w), as qkv.
+template <class B>
+concept provides_attention_vjp = requires(B& b, const tensor_of<B>& qkv, const tensor_of<B>& dy, tensor_of<B>& dqkv) {
+    { b.attention_vjp(qkv, 4, dy, dqkv) } -> std::same_as<void>;
+};
+
+/// mode is that of the forward call: the sum of 2x2 for nearest_up, a quarter to each of 2x2 for average_down.
+template <class B> concept provides_resize_vjp = requires(B& b, const tensor_of<B>& dy, resampling mode) {
+    { b.resize_vjp(dy, mode) } -> std::same_as<tensor_of<B>>;
+};
+
+/// concat's: the first `channels` channels of x, and the others.
+template <class B> concept provides_split = requires(B& b, const tensor_of<B>& x, int channels) {
+    { b.split(x, channels) } -> std::same_as<std::pair<tensor_of<B>, tensor_of<B>>>;
+};
+
+/// dy: (n, c, 1, 1) and (n, c, 1, 1 + h w).
+template <class B>
+concept provides_mean_vjp = requires(B& b, const tensor_of<B>& dy, tensor_of<B>& dx) {
+    { b.mean_vjp(dy, dx) } -> std::same_as<void>;
+    { b.prepend_mean_vjp(dy, dx) } -> std::same_as<void>;
+};
+
+/// sum += x.
+template <class B> concept provides_accumulate = requires(B& b, tensor_of<B>& sum, const tensor_of<B>& x) {
+    { b.accumulate(sum, x) } -> std::same_as<void>;
+};
+
+/// A second tensor with the same content. Network primitives never write to a tensor twice, so a backend may share the
+/// storage.
+template <class B> concept provides_duplicate = requires(B& b, const tensor_of<B>& x) {
+    { b.duplicate(x) } -> std::same_as<tensor_of<B>>;
+};
+
+template <class B>
+concept differentiable_backend = encoder_backend<B> && provides_conv2d_vjp<B> && provides_activation_vjp<B> &&
+    provides_group_norm_vjp<B> && provides_attention_vjp<B> && provides_resize_vjp<B> && provides_split<B> &&
+    provides_mean_vjp<B> && provides_accumulate<B> && provides_duplicate<B>;
+
 // ---- diffusion: what a sampler does to images; float32 always --------------------------------------------------------
 
 /// Image i of y becomes draw `draw` of the Philox stream of seeds[i] (diffusion/philox.hpp), element by element in
@@ -112,11 +196,11 @@ template <class B> concept provides_normal = requires(B& b, std::span<const std:
 };
 
 /// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
-/// x_0.
+/// x_0. guidance, when not null, is the gradient of classifier guidance, (n, c, h, w).
 template <class B>
 concept provides_reverse_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p,
                                          tensor_of<B>* x0) {
-    { b.reverse_step(x, prediction, prediction, p, x0) } -> std::same_as<void>;
+    { b.reverse_step(x, prediction, prediction, p, x0, &prediction) } -> std::same_as<void>;
 };
 
 /// x = m.signal * x + m.noise * z.
@@ -156,6 +240,14 @@ concept conditioner = noise_source<N, B> && requires(C& c, B& b, tensor_of<B>& x
     { c(b, x, marginal, noise) } -> std::same_as<void>;
 };
 
+/// What a published program does at a transition: official_loop is the shortest example. `evaluates` tells which
+/// transitions ask the network; `first` is true at the first of a run; x0, when not null, receives the predicted x_0.
+template <class L, class B, class D, class N>
+concept sampling_loop = requires(L& loop, B& b, tensor_of<B>& x, const transition& move, D& denoise, N& noise) {
+    { loop.evaluates(move) } -> std::same_as<bool>;
+    { loop(b, x, move, true, denoise, noise, &x) } -> std::same_as<void>;
+};
+
 /// A random-access list of transitions (from, to) with |from - to| = 1, from size() - 1 down to -1 (jump_schedule.hpp).
 template <class W> concept walk = requires(const W& w, std::size_t i) {
     { w.size() } -> std::convertible_to<std::size_t>;
@@ -177,7 +269,7 @@ template <class B> consteval void require_backend() {
     static_assert(provides_resize<B>, "the backend lacks resize(x, mode) -> tensor");
     static_assert(provides_concat<B>, "the backend lacks concat(a, b) -> tensor");
     static_assert(provides_normal<B>, "the backend lacks normal(seeds, draw, y)");
-    static_assert(provides_reverse_step<B>, "the backend lacks reverse_step(x, prediction, z, posterior, x0*)");
+    static_assert(provides_reverse_step<B>, "the backend lacks reverse_step(x, prediction, z, posterior, x0*, guidance*)");
     static_assert(provides_forward_step<B>, "the backend lacks forward_step(x, z, mixing)");
     static_assert(provides_merge<B>, "the backend lacks merge(x, known, keep, z, mixing)");
 }

@@ -9,12 +9,18 @@
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/options.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/diffusion/beta_schedule.hpp>
 #include <repaint/diffusion/conditioner.hpp>
+#include <repaint/diffusion/diffusers_loop.hpp>
+#include <repaint/diffusion/float_schedule.hpp>
 #include <repaint/diffusion/jump_schedule.hpp>
+#include <repaint/diffusion/monai_loop.hpp>
 #include <repaint/diffusion/noise.hpp>
 #include <repaint/diffusion/noise_schedule.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/diffusion/sampler.hpp>
+#include <repaint/diffusion/scheduler_loop.hpp>
+#include <repaint/diffusion/scheduler_settings.hpp>
 #include <repaint/diffusion/step.hpp>
 #include <repaint/diffusion/timestep_spec.hpp>
 #include <repaint/error.hpp>
@@ -23,6 +29,7 @@
 #include <repaint/io/json.hpp>
 #include <repaint/io/mask.hpp>
 #include <repaint/io/npy.hpp>
+#include <repaint/io/official_crop.hpp>
 #include <repaint/io/picture.hpp>
 #include <repaint/model/diffusion_model.hpp>
 #include <repaint/model/load.hpp>
@@ -31,4 +38,6 @@
 #include <repaint/model/unet.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/ops.hpp>
+#include <repaint/run_plan.hpp>
+#include <repaint/unconditional_sampler.hpp>
 #include <repaint/version.hpp>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,11 +11,16 @@
 #include <utility>
 
 #include <repaint/backend/cpu/attention.hpp>
+#include <repaint/backend/cpu/attention_vjp.hpp>
 #include <repaint/backend/cpu/context.hpp>
 #include <repaint/backend/cpu/conv2d.hpp>
+#include <repaint/backend/cpu/conv2d_vjp.hpp>
 #include <repaint/backend/cpu/diffusion.hpp>
+#include <repaint/backend/cpu/elementwise.hpp>
 #include <repaint/backend/cpu/group_norm.hpp>
+#include <repaint/backend/cpu/group_norm_vjp.hpp>
 #include <repaint/backend/cpu/instruction_set.hpp>
+#include <repaint/backend/cpu/mean.hpp>
 #include <repaint/backend/cpu/resize.hpp>
 #include <repaint/concepts.hpp>
 
@@ -116,33 +122,17 @@ public:
                     const group_norm_options& options, tensor& y) {
         const as_blocked input(*this, x.values_);
         in_blocked(y.values_, [&](storage& out) {
-            const auto with = context();
-            const detail::cpu::normalisation n{*input, w.packed_,
-                                               scale_shift == nullptr ? nullptr : &scale_shift->values_, options, out};
-            detail::cpu::group_normalisation(with, n).run();
+            detail::cpu::group_norm(context(), normalisation(*input, w, scale_shift, options), out);
         });
     }
 
     void attention(const tensor& qkv, int heads, tensor& y) {
-        in_blocked(y.values_, [&](storage& out) {
-            const auto with = context();
-            detail::cpu::attention_over_tokens(with, qkv.values_, heads, out).run();
-        });
+        const as_blocked input(*this, qkv.values_);
+        in_blocked(y.values_, [&](storage& out) { detail::cpu::attention(context(), *input, heads, out); });
     }
 
     [[nodiscard]] tensor resize(const tensor& x, resampling mode) {
-        const shape4 s = x.shape();
-        const bool up = mode == resampling::nearest_up;
-        tensor y = allocate(up ? shape4{s.n, s.c, 2 * s.h, 2 * s.w} : shape4{s.n, s.c, s.h / 2, s.w / 2});
-        const as_blocked input(*this, x.values_);
-        in_blocked(y.values_, [&](storage& out) {
-            if (up) {
-                detail::cpu::nearest_up(context(), *input, out);
-            } else {
-                detail::cpu::average_down(context(), *input, out);
-            }
-        });
-        return y;
+        return mode == resampling::nearest_up ? resized(x, true, 1.0F) : resized(x, false, 0.25F);
     }
 
     /// No copy where the first tensor's channels fill whole blocks.
@@ -154,35 +144,113 @@ public:
             for (auto& range : second.values_.ranges) {
                 ranges.push_back(std::move(range));
             }
-            return tensor(storage(joined, std::move(ranges)));
+            return tensor(storage(joined, arrangement::blocked, std::move(ranges)));
         }
         tensor y = allocate(joined);
-        for (int n = 0; n < s.n; ++n) {
-            for (int c = 0; c < joined.c; ++c) {
-                const auto from = c < s.c ? detail::cpu::channel(first.values_, n, c)
-                                          : detail::cpu::channel(second.values_, n, c - s.c);
-                const auto to = detail::cpu::channel(y.values_, n, c);
-                for (std::size_t i = 0; i < s.plane(); ++i) {
-                    to.first[i * to.step] = from.first[i * from.step];
-                }
-            }
-        }
+        copy_channels(first.values_, 0, s.c, y.values_, 0);
+        copy_channels(second.values_, 0, second.shape().c, y.values_, s.c);
         return y;
     }
+
+    [[nodiscard]] tensor mean(const tensor& x) {
+        tensor y = allocate({x.shape().n, x.shape().c, 1, 1});
+        const as_blocked input(*this, x.values_);
+        in_blocked(y.values_, [&](storage& out) { detail::cpu::mean(context(), *input, out); });
+        return y;
+    }
+
+    [[nodiscard]] tensor prepend_mean(const tensor& x) {
+        const shape4 s = x.shape();
+        tensor y = allocate({s.n, s.c, 1, 1 + s.h * s.w});
+        const as_blocked input(*this, x.values_);
+        in_blocked(y.values_, [&](storage& out) { detail::cpu::prepend_mean(context(), *input, out); });
+        return y;
+    }
+
+    void conv2d_vjp(const tensor& dy, const conv2d_weights& w, const conv2d_options& options, tensor& dx) {
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dx.values_,
+                   [&](storage& out) { detail::cpu::conv2d_vjp(context(), *cotangent, w.packed_, options, out); });
+    }
+
+    void activation_vjp(const tensor& x, activation f, const tensor& dy, tensor& dx) {
+        const as_blocked input(*this, x.values_);
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dx.values_,
+                   [&](storage& out) { detail::cpu::activation_vjp(context(), *input, f, *cotangent, out); });
+    }
+
+    void group_norm_vjp(const tensor& x, const norm_weights& w, const tensor* scale_shift,
+                        const group_norm_options& options, const tensor& dy, tensor& dx) {
+        const as_blocked input(*this, x.values_);
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dx.values_, [&](storage& out) {
+            const auto with = context();
+            const auto n = normalisation(*input, w, scale_shift, options);
+            detail::cpu::group_norm_gradient(with, n, *cotangent, out).run();
+        });
+    }
+
+    void attention_vjp(const tensor& qkv, int heads, const tensor& dy, tensor& dqkv) {
+        const as_blocked input(*this, qkv.values_);
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dqkv.values_, [&](storage& out) {
+            const auto with = context();
+            detail::cpu::attention_gradient(with, *input, heads, *cotangent, out).run();
+        });
+    }
+
+    [[nodiscard]] tensor resize_vjp(const tensor& dy, resampling mode) {
+        return mode == resampling::nearest_up ? resized(dy, false, 1.0F) : resized(dy, true, 0.25F);
+    }
+
+    /// No copy where the first channels fill whole blocks.
+    [[nodiscard]] std::pair<tensor, tensor> split(const tensor& x, int channels) {
+        const shape4 s = x.shape();
+        const int others = s.c - channels;
+        if (!x.values_.planar() && channels % detail::cpu::lanes == 0) {
+            return {tensor(x.values_.part(0, channels)), tensor(x.values_.part(channels, others))};
+        }
+        std::pair<tensor, tensor> both{allocate({s.n, channels, s.h, s.w}), allocate({s.n, others, s.h, s.w})};
+        copy_channels(x.values_, 0, channels, both.first.values_, 0);
+        copy_channels(x.values_, channels, others, both.second.values_, 0);
+        return both;
+    }
+
+    void mean_vjp(const tensor& dy, tensor& dx) {
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dx.values_, [&](storage& out) { detail::cpu::mean_vjp(context(), *cotangent, out); });
+    }
+
+    void prepend_mean_vjp(const tensor& dy, tensor& dx) {
+        const as_blocked cotangent(*this, dy.values_);
+        in_blocked(dx.values_, [&](storage& out) { detail::cpu::prepend_mean_vjp(context(), *cotangent, out); });
+    }
+
+    void accumulate(tensor& sum, const tensor& x) {
+        const as_blocked more(*this, x.values_);
+        in_arrangement(arrangement::blocked, sum.values_, true,
+                       [&](storage& all) { detail::cpu::accumulate(context(), all, *more); });
+    }
+
+    /// No copy: whoever writes to one of the two first takes memory of its own.
+    [[nodiscard]] tensor duplicate(const tensor& x) { return tensor(x.values_.alias()); }
 
     void normal(std::span<const std::uint64_t> seeds, std::uint64_t draw, tensor& y) {
         in_planar(y.values_, false, [&](storage& out) { detail::cpu::normal(context(), seeds, draw, out); });
     }
 
-    void reverse_step(tensor& x, const tensor& prediction, const tensor& z, const posterior& p, tensor* x0) {
+    void reverse_step(tensor& x, const tensor& prediction, const tensor& z, const posterior& p, tensor* x0,
+                      const tensor* guidance) {
         const as_planar mean(*this, prediction.values_);
         const as_planar noise(*this, z.values_);
+        const as_planar gradient(*this, guidance == nullptr ? nullptr : &guidance->values_);
         in_planar(x.values_, true, [&](storage& current) {
             if (x0 == nullptr) {
-                detail::cpu::reverse_step(context(), current, *mean, *noise, p, nullptr);
+                detail::cpu::reverse_step(context(), current, *mean, *noise, p, nullptr, gradient.get());
             } else {
                 in_planar(x0->values_, false, [&](storage& shown) {
-                    detail::cpu::reverse_step(context(), current, *mean, *noise, p, &shown);
+                    detail::cpu::reverse_step(context(), current, *mean, *noise, p, &shown, gradient.get());
                 });
             }
         });
@@ -240,6 +308,40 @@ private:
     using as_blocked = arranged<arrangement::blocked>;
     using as_planar = arranged<arrangement::planar>;
 
+    [[nodiscard]] static detail::cpu::normalisation normalisation(const storage& x, const norm_weights& w,
+                                                                  const tensor* scale_shift,
+                                                                  const group_norm_options& options) {
+        return {x, w.packed_, scale_shift == nullptr ? nullptr : &scale_shift->values_, options};
+    }
+
+    /// Each pixel of x times a factor to 2x2, or the sum of 2x2 times it.
+    [[nodiscard]] tensor resized(const tensor& x, bool up, float factor) {
+        const shape4 s = x.shape();
+        tensor y = allocate(up ? shape4{s.n, s.c, 2 * s.h, 2 * s.w} : shape4{s.n, s.c, s.h / 2, s.w / 2});
+        const as_blocked input(*this, x.values_);
+        in_blocked(y.values_, [&](storage& out) {
+            if (up) {
+                detail::cpu::double_pixels(context(), *input, factor, out);
+            } else {
+                detail::cpu::halve_pixels(context(), *input, factor, out);
+            }
+        });
+        return y;
+    }
+
+    /// Channels [first, first + count) of x become those of y from `to` on.
+    static void copy_channels(const storage& x, int first, int count, storage& y, int to) {
+        for (int n = 0; n < x.shape.n; ++n) {
+            for (int c = 0; c < count; ++c) {
+                const auto source = detail::cpu::channel(x, n, first + c);
+                const auto target = detail::cpu::channel(y, n, to + c);
+                for (std::size_t i = 0; i < x.shape.plane(); ++i) {
+                    target.first[i * target.step] = source.first[i * source.step];
+                }
+            }
+        }
+    }
+
     [[nodiscard]] storage rearranged(const storage& x, arrangement a) const {
         storage y = new_storage(x.shape, a);
         copy(x, y);
@@ -247,15 +349,29 @@ private:
     }
 
     static void copy(const storage& x, storage& y) {
-        if (y.planar()) {
+        if (!x.planar() && !y.planar()) {
+            for (int n = 0; n < x.shape.n; ++n) {
+                for (int block = 0; block < x.blocks(); ++block) {
+                    std::copy_n(x.plane(n, block), x.shape.plane() * detail::cpu::lanes, y.plane(n, block));
+                }
+            }
+        } else if (y.planar()) {
             detail::cpu::to_planar(x, y.data());
         } else {
             detail::cpu::from_planar(x.data(), y);
         }
     }
 
-    /// Calls f with y in another arrangement if need be, and brings the result back. `read`: f wants y's content.
+    /// Calls f with y in another arrangement if need be, and brings the result back; y then shares no memory. `read`: f
+    /// wants y's content.
     template <class F> void in_arrangement(arrangement a, storage& y, bool read, F&& f) {
+        if (y.shared()) {
+            storage own = new_storage(y.shape, y.order);
+            if (read) {
+                copy(y, own);
+            }
+            y = std::move(own);
+        }
         if (y.order == a) {
             f(y);
             return;
@@ -281,5 +397,6 @@ private:
 };
 
 static_assert(tensor_backend<cpu_backend>);
+static_assert(differentiable_backend<cpu_backend>);
 
 } // namespace repaint

@@ -77,7 +77,7 @@ public:
     [[nodiscard]] std::size_t peak_bytes() const { return memory_->peak(); }
     /// Bytes of all packed weights.
     [[nodiscard]] std::size_t packed_bytes() const { return packed_bytes_; }
-    /// Multiply-adds of convolutions, linear layers and attention so far.
+    /// Multiply-adds of convolutions, linear layers and attention so far, and of their vector-Jacobian products.
     [[nodiscard]] std::uint64_t multiply_adds() const { return multiply_adds_; }
 
     [[nodiscard]] tensor allocate(shape4 shape) {
@@ -98,13 +98,10 @@ public:
     }
 
     void conv2d(const tensor&, const conv2d_weights& w, const tensor*, const conv2d_options&, tensor& y) {
-        const shape4 k = w.shape();
-        multiply_adds_ += static_cast<std::uint64_t>(y.shape().size()) * static_cast<std::uint64_t>(k.c) * k.plane();
+        count_conv2d(y, w);
     }
     void group_norm(const tensor&, const norm_weights&, const tensor*, const group_norm_options&, tensor&) {}
-    void attention(const tensor&, int, tensor& y) {
-        multiply_adds_ += 2 * static_cast<std::uint64_t>(y.shape().size()) * y.shape().plane();
-    }
+    void attention(const tensor&, int, tensor& y) { count_attention(2, y); }
     [[nodiscard]] tensor resize(const tensor& x, resampling mode) {
         const shape4 s = x.shape();
         return mode == resampling::nearest_up ? allocate({s.n, s.c, 2 * s.h, 2 * s.w})
@@ -115,12 +112,46 @@ public:
         return allocate({s.n, s.c + second.shape().c, s.h, s.w});
     }
 
+    [[nodiscard]] tensor mean(const tensor& x) { return allocate({x.shape().n, x.shape().c, 1, 1}); }
+    [[nodiscard]] tensor prepend_mean(const tensor& x) {
+        const shape4 s = x.shape();
+        return allocate({s.n, s.c, 1, 1 + s.h * s.w});
+    }
+
+    void conv2d_vjp(const tensor& dy, const conv2d_weights& w, const conv2d_options&, tensor&) { count_conv2d(dy, w); }
+    void activation_vjp(const tensor&, activation, const tensor&, tensor&) {}
+    void group_norm_vjp(const tensor&, const norm_weights&, const tensor*, const group_norm_options&, const tensor&,
+                        tensor&) {}
+    /// The scores once more, then what goes back to weights, values, queries and keys.
+    void attention_vjp(const tensor&, int, const tensor& dy, tensor&) { count_attention(5, dy); }
+    [[nodiscard]] tensor resize_vjp(const tensor& dy, resampling mode) {
+        return resize(dy, mode == resampling::nearest_up ? resampling::average_down : resampling::nearest_up);
+    }
+    [[nodiscard]] std::pair<tensor, tensor> split(const tensor& x, int channels) {
+        const shape4 s = x.shape();
+        return {allocate({s.n, channels, s.h, s.w}), allocate({s.n, s.c - channels, s.h, s.w})};
+    }
+    void mean_vjp(const tensor&, tensor&) {}
+    void prepend_mean_vjp(const tensor&, tensor&) {}
+    void accumulate(tensor&, const tensor&) {}
+    [[nodiscard]] tensor duplicate(const tensor& x) { return allocate(x.shape()); }
+
     void normal(std::span<const std::uint64_t>, std::uint64_t, tensor&) {}
-    void reverse_step(tensor&, const tensor&, const tensor&, const posterior&, tensor*) {}
+    void reverse_step(tensor&, const tensor&, const tensor&, const posterior&, tensor*, const tensor*) {}
     void forward_step(tensor&, const tensor&, mixing) {}
     void merge(tensor&, const tensor&, const tensor&, const tensor&, mixing) {}
 
 private:
+    /// A convolution or its transpose: y is the result or its cotangent.
+    void count_conv2d(const tensor& y, const conv2d_weights& w) {
+        const shape4 k = w.shape();
+        multiply_adds_ += static_cast<std::uint64_t>(y.shape().size()) * static_cast<std::uint64_t>(k.c) * k.plane();
+    }
+    /// Products of tokens x tokens x channels.
+    void count_attention(std::uint64_t products, const tensor& y) {
+        multiply_adds_ += products * static_cast<std::uint64_t>(y.shape().size()) * y.shape().plane();
+    }
+
     std::size_t activation_bytes_;
     std::size_t weight_bytes_;
     std::size_t packed_bytes_ = 0;
@@ -128,6 +159,6 @@ private:
     std::shared_ptr<arena> memory_ = std::make_shared<arena>();
 };
 
-static_assert(tensor_backend<dry_backend>);
+static_assert(tensor_backend<dry_backend> && differentiable_backend<dry_backend>);
 
 } // namespace repaint

@@ -3,7 +3,7 @@
 namespace repaint {
 
 /// What a primitive applies to its result before writing it.
-enum class activation { none, silu };
+enum class activation { none, silu, relu };
 
 /// y = then(conv(x, w) + bias + residual). Zero padding, the same on all four sides.
 struct conv2d_options {

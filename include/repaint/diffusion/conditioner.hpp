@@ -15,6 +15,11 @@ public:
     /// Draws once. marginal: the signal and noise of x's level.
     template <noise_source<B> N> void operator()(B& b, tensor_of<B>& x, mixing marginal, N& noise) const {
         const auto z = noise(b, x.shape());
+        impose(b, x, marginal, z);
+    }
+
+    /// The same with the noise z, (n, c, h, w).
+    void impose(B& b, tensor_of<B>& x, mixing marginal, const tensor_of<B>& z) const {
         ops::merge(b, x, known_, keep_, z, marginal);
     }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/diffusion/philox.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/ops.hpp>
 
@@ -32,6 +33,23 @@ public:
         return ops::normal(b, std::span<const std::uint64_t>(seeds), draw_++, shape);
     }
 
+    /// A class for each image, evenly among `classes` (at least 1), of the image's own seed. Not a draw: what follows is
+    /// the same without it. Throws shape_error when there are fewer seeds than images.
+    [[nodiscard]] std::vector<int> labels(int images, int classes) const {
+        if (!seeds_.empty() && seeds_.size() < static_cast<std::size_t>(images)) {
+            throw shape_error("labels: " + std::to_string(seeds_.size()) + " seeds for " + std::to_string(images) +
+                              " images");
+        }
+        std::vector<int> result;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(images); ++i) {
+            const std::uint64_t seed = seeds_.empty() ? first_seed_ + i : seeds_[i];
+            // A counter that no draw reaches.
+            const std::uint32_t word = philox4x32({0, 0, 0xFFFFFFFFU, 0xFFFFFFFFU}, seed)[0];
+            result.push_back(static_cast<int>(word % static_cast<std::uint32_t>(classes)));
+        }
+        return result;
+    }
+
     /// The number of draws made.
     [[nodiscard]] std::uint64_t state() const { return draw_; }
     void restore(std::uint64_t state) { draw_ = state; }
@@ -52,6 +70,15 @@ public:
         host_tensor draw(shape);
         generator_.normal(draw.values());
         return b.upload(draw);
+    }
+
+    /// torch.randint(0, classes, (images,)): the official program draws it before anything else.
+    [[nodiscard]] std::vector<int> labels(int images, int classes) {
+        std::vector<int> result;
+        for (int i = 0; i < images; ++i) {
+            result.push_back(static_cast<int>(generator_.randint(0, classes)));
+        }
+        return result;
     }
 
     [[nodiscard]] torch_cpu_generator::state state() const { return generator_.save(); }

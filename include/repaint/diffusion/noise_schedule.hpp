@@ -1,11 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
-#include <numbers>
 #include <numeric>
 #include <span>
 #include <stdexcept>
@@ -15,14 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/diffusion/beta_schedule.hpp>
 #include <repaint/diffusion/step.hpp>
 
 namespace repaint {
 
 namespace detail {
-
-/// Far above any trained network, low enough that a hostile configuration cannot exhaust memory.
-inline constexpr int most_diffusion_steps = 1'000'000;
 
 inline std::string shortest_text(double value) {
     std::array<char, 32> text{};
@@ -38,13 +36,6 @@ inline std::string quoted(std::string_view text) {
     result += text.substr(0, most);
     result += text.size() > most ? "...\"" : "\"";
     return result;
-}
-
-inline void check_diffusion_steps(const char* what, int steps) {
-    if (steps < 1 || steps > most_diffusion_steps) {
-        throw std::invalid_argument(std::string(what) + ": the number of diffusion steps must be 1 to " +
-                                    std::to_string(most_diffusion_steps) + ", got " + std::to_string(steps));
-    }
 }
 
 /// One positive count of a respacing. Spaces around it are accepted, as people write "10, 15, 20".
@@ -167,46 +158,40 @@ public:
         tabulate();
     }
 
+    /// A schedule in the words of a configuration. Throws std::invalid_argument when a setting cannot be.
+    explicit noise_schedule(const beta_schedule& described) : noise_schedule(betas64(described)) {}
+
     /// Betas rise evenly from 1e-4 to 0.02, scaled by 1000 / steps (Ho et al. 2020). Needs at least 20 steps: with
     /// fewer the last beta exceeds 1 and std::invalid_argument is thrown.
     [[nodiscard]] static noise_schedule linear(int steps = 1000) {
         detail::check_diffusion_steps("linear schedule", steps);
         const double scale = 1000.0 / static_cast<double>(steps);
-        return noise_schedule(evenly_spaced(scale * 0.0001, scale * 0.02, steps));
+        return noise_schedule(detail::evenly_spaced(scale * 0.0001, scale * 0.02, steps));
+    }
+
+    /// Betas rise evenly from beta_start to beta_end, whatever the number of steps. Throws std::invalid_argument unless
+    /// both ends are above 0 and at most 1.
+    [[nodiscard]] static noise_schedule linear(int steps, double beta_start, double beta_end) {
+        return described("linear schedule", beta_kind::linear, steps, beta_start, beta_end);
     }
 
     /// alpha_bar follows a squared cosine, betas at most 0.999 (Nichol and Dhariwal 2021, eq. 17).
     [[nodiscard]] static noise_schedule cosine(int steps = 1000) {
         detail::check_diffusion_steps("cosine schedule", steps);
-        const auto signal = [](double time) {
-            const double root = std::cos((time + 0.008) / 1.008 * std::numbers::pi / 2.0);
-            return root * root;
-        };
-        std::vector<double> betas(static_cast<std::size_t>(steps));
-        for (std::size_t i = 0; i < betas.size(); ++i) {
-            const double from = static_cast<double>(i) / static_cast<double>(steps);
-            const double to = static_cast<double>(i + 1) / static_cast<double>(steps);
-            const double beta = 1.0 - signal(to) / signal(from);
-            betas[i] = beta < 0.999 ? beta : 0.999;
-        }
-        return noise_schedule(std::move(betas));
+        return noise_schedule(beta_schedule{.kind = beta_kind::squared_cosine, .steps = steps});
     }
 
     /// The square roots of the betas rise evenly (Rombach et al. 2022). Throws std::invalid_argument unless both ends
     /// are above 0 and at most 1.
     [[nodiscard]] static noise_schedule scaled_linear(int steps = 1000, double beta_start = 0.00085,
                                                       double beta_end = 0.012) {
-        detail::check_diffusion_steps("scaled linear schedule", steps);
-        if (!(beta_start > 0.0 && beta_start <= 1.0 && beta_end > 0.0 && beta_end <= 1.0)) {
-            throw std::invalid_argument(
-                "scaled linear schedule: beta_start and beta_end must be above 0 and at most 1, got " +
-                detail::shortest_text(beta_start) + " and " + detail::shortest_text(beta_end));
-        }
-        std::vector<double> betas = evenly_spaced(std::sqrt(beta_start), std::sqrt(beta_end), steps);
-        for (double& beta : betas) {
-            beta *= beta;
-        }
-        return noise_schedule(std::move(betas));
+        return described("scaled linear schedule", beta_kind::scaled_linear, steps, beta_start, beta_end);
+    }
+
+    /// Betas follow a sigmoid over -6 ... 6 (GeoDiff, Xu et al. 2022). Throws std::invalid_argument unless both ends
+    /// are above 0 and at most 1.
+    [[nodiscard]] static noise_schedule sigmoid(int steps = 1000, double beta_start = 0.0001, double beta_end = 0.02) {
+        return described("sigmoid schedule", beta_kind::sigmoid, steps, beta_start, beta_end);
     }
 
     /// The same process visited at fewer timesteps; see respaced_timesteps for what spec may be and what it throws.
@@ -284,33 +269,11 @@ public:
     /// out of range, or when no signal is left (alpha_bar = 0) where the prediction needs some.
     [[nodiscard]] posterior reverse(int t, prediction_type prediction, variance_type variance, bool clip = true) const {
         const std::size_t i = checked(t);
-        const double alpha_bar = alpha_bars_[i];
-        const double from_x0 = betas_[i] * std::sqrt(alpha_bars_previous_[i]) / (1.0 - alpha_bar);
-        const double from_x = (1.0 - alpha_bars_previous_[i]) * std::sqrt(1.0 - betas_[i]) / (1.0 - alpha_bar);
-
-        posterior p;
-        p.prediction = prediction;
+        posterior p = predicting(i, prediction, clip);
         p.variance = variance;
-        p.clip = clip;
-        p.mean_from_x0 = static_cast<float>(from_x0);
-        p.mean_from_x = static_cast<float>(from_x);
+        p.mean_from_x0 = static_cast<float>(mean_from_x0(i));
+        p.mean_from_x = static_cast<float>(mean_from_x(i));
         p.noise = t == 0 ? 0.0F : 1.0F;
-        switch (prediction) {
-        case prediction_type::epsilon:
-            require_signal(alpha_bar > 0.0, t, "an epsilon prediction");
-            p.x0_from_x = static_cast<float>(std::sqrt(1.0 / alpha_bar));
-            p.x0_from_prediction = -static_cast<float>(std::sqrt(1.0 / alpha_bar - 1.0));
-            break;
-        case prediction_type::x_0:
-            p.x0_from_x = 0.0F;
-            p.x0_from_prediction = 1.0F;
-            break;
-        case prediction_type::previous_x:
-            require_signal(from_x0 > 0.0, t, "a previous_x prediction");
-            p.x0_from_x = -static_cast<float>(from_x / from_x0);
-            p.x0_from_prediction = static_cast<float>(1.0 / from_x0);
-            break;
-        }
         const double log_beta = std::log(betas_[i]);
         p.min_log_variance = static_cast<float>(posterior_log_variance_[i]);
         p.max_log_variance = static_cast<float>(log_beta);
@@ -323,22 +286,81 @@ public:
         return p;
     }
 
+    /// The reverse step of DDIM (Song et al. 2021, eq. 12), whatever variance the network has learned: eta = 0 draws
+    /// nothing, eta = 1 as much as fixed_small. epsilon is taken from the (clipped) x_0, as guided-diffusion does it, and
+    /// guidance shifts epsilon (Dhariwal and Nichol 2021, algorithm 2). Throws std::invalid_argument when t is out of
+    /// range, eta is not 0 to 1, or no signal or no noise is left at t.
+    [[nodiscard]] posterior ddim(int t, prediction_type prediction, double eta, bool clip = true) const {
+        const std::size_t i = checked(t);
+        if (!(eta >= 0.0 && eta <= 1.0)) {
+            throw std::invalid_argument("eta must be 0 to 1, got " + detail::shortest_text(eta));
+        }
+        const double alpha_bar = alpha_bars_[i];
+        const double previous = alpha_bars_previous_[i];
+        require_signal(alpha_bar > 0.0, t, "a step of DDIM");
+        posterior p = predicting(i, prediction, clip);
+        p.prediction = prediction_type::x_0; // what remains is formed from x_0 and x_t
+        p.variance = variance_type::fixed_small;
+        p.guidance_by_variance = false;
+        const double variance = eta * eta * (1.0 - previous) / (1.0 - alpha_bar) * (1.0 - alpha_bar / previous);
+        const double noise_to_signal = std::sqrt(1.0 / alpha_bar - 1.0);
+        const double from_epsilon = std::sqrt(std::max(0.0, 1.0 - previous - variance));
+        p.mean_from_x0 = static_cast<float>(std::sqrt(previous) - from_epsilon / noise_to_signal);
+        p.mean_from_x = static_cast<float>(from_epsilon * std::sqrt(1.0 / alpha_bar) / noise_to_signal);
+        p.x0_from_guidance = static_cast<float>(noise_to_signal * std::sqrt(1.0 - alpha_bar));
+        p.noise = variance > 0.0 ? 1.0F : 0.0F;
+        p.min_log_variance = variance > 0.0 ? static_cast<float>(std::log(variance)) : 0.0F;
+        p.max_log_variance = p.min_log_variance;
+        return p;
+    }
+
 private:
-    static std::vector<double> evenly_spaced(double first, double last, int count) {
-        std::vector<double> values(static_cast<std::size_t>(count), first);
-        if (count == 1) {
-            return values;
+    /// The weights of x_0 and x_t in the mean of q(x_{t-1} | x_t, x_0).
+    [[nodiscard]] double mean_from_x0(std::size_t i) const {
+        return betas_[i] * std::sqrt(alpha_bars_previous_[i]) / (1.0 - alpha_bars_[i]);
+    }
+    [[nodiscard]] double mean_from_x(std::size_t i) const {
+        return (1.0 - alpha_bars_previous_[i]) * std::sqrt(1.0 - betas_[i]) / (1.0 - alpha_bars_[i]);
+    }
+
+    /// How x_0 follows from x_t and the prediction; the rest of the step is not filled in.
+    [[nodiscard]] posterior predicting(std::size_t i, prediction_type prediction, bool clip) const {
+        const auto t = static_cast<int>(i);
+        const double alpha_bar = alpha_bars_[i];
+        posterior p;
+        p.prediction = prediction;
+        p.clip = clip;
+        switch (prediction) {
+        case prediction_type::epsilon:
+            require_signal(alpha_bar > 0.0, t, "an epsilon prediction");
+            p.x0_from_x = static_cast<float>(std::sqrt(1.0 / alpha_bar));
+            p.x0_from_prediction = -static_cast<float>(std::sqrt(1.0 / alpha_bar - 1.0));
+            break;
+        case prediction_type::x_0:
+            p.x0_from_x = 0.0F;
+            p.x0_from_prediction = 1.0F;
+            break;
+        case prediction_type::previous_x:
+            require_signal(mean_from_x0(i) > 0.0, t, "a previous_x prediction");
+            p.x0_from_x = -static_cast<float>(mean_from_x(i) / mean_from_x0(i));
+            p.x0_from_prediction = static_cast<float>(1.0 / mean_from_x0(i));
+            break;
+        case prediction_type::velocity:
+            p.x0_from_x = static_cast<float>(std::sqrt(alpha_bar));
+            p.x0_from_prediction = -static_cast<float>(std::sqrt(1.0 - alpha_bar));
+            break;
         }
-        const double step = (last - first) / static_cast<double>(count - 1);
-        // Two loops, so that no compiler fuses the product and the sum: respacing magnifies a last-bit difference.
-        for (std::size_t i = 0; i < values.size(); ++i) {
-            values[i] = static_cast<double>(i) * step;
+        return p;
+    }
+
+    static noise_schedule described(const char* what, beta_kind kind, int steps, double start, double end) {
+        detail::check_diffusion_steps(what, steps);
+        if (!(start > 0.0 && start <= 1.0 && end > 0.0 && end <= 1.0)) {
+            throw std::invalid_argument(std::string(what) +
+                                        ": beta_start and beta_end must be above 0 and at most 1, got " +
+                                        detail::shortest_text(start) + " and " + detail::shortest_text(end));
         }
-        for (double& value : values) {
-            value += first;
-        }
-        values.back() = last;
-        return values;
+        return noise_schedule(beta_schedule{.kind = kind, .steps = steps, .start = start, .end = end});
     }
 
     void tabulate() {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <repaint/concepts.hpp>
+#include <repaint/diffusion/official_loop.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/ops.hpp>
 
@@ -56,21 +57,16 @@ template <class O, class E> bool stop_requested(O& observer, const E& event) {
 
 } // namespace detail
 
-/// Follows the walk from where `run` stands, in the official order of operations and of random draws: at index t the
-/// step's noise z is drawn, then the condition is imposed on x_t (which may draw; not before the first evaluation, when
-/// x is pure noise), then the network is asked, then x_{t-1} is formed. Observers are callables that take `const
-/// progress&` (after every transition) or `const preview<B>&` (after every evaluation); one that returns true stops the
-/// run. Returns true when the walk is done. On a stop, calling again with the same arguments goes on bit for bit as if
-/// nothing had happened.
-template <diffusion_backend B, denoiser<B> D, class C, noise_source<B> N, walk W, class... Observers>
-requires conditioner<C, B, N>
-bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const diffusion_process& process,
-             const W& steps, Observers&&... observers) {
+/// Follows the walk from where `run` stands; `loop` makes the transitions (official_loop.hpp, diffusers_loop.hpp,
+/// monai_loop.hpp). Observers are callables that take `const progress&` (after every transition) or `const preview<B>&`
+/// (after every evaluation); one that returns true stops the run. Returns true when the walk is done. On a stop, calling
+/// again with the same arguments goes on bit for bit as if nothing had happened.
+template <diffusion_backend B, denoiser<B> D, noise_source<B> N, sampling_loop<B, D, N> L, walk W, class... Observers>
+bool advance(B& b, sampling<B>& run, D& denoise, L& loop, N& noise, const W& steps, Observers&&... observers) {
     constexpr bool previews = (std::invocable<Observers&, const preview<B>&> || ...);
     progress at{run.position, steps.size(), 0, 0, {}};
     for (std::size_t i = 0; i < steps.size(); ++i) {
-        const transition move = steps[i];
-        const std::size_t evaluates = move.to < move.from ? 1 : 0;
+        const std::size_t evaluates = loop.evaluates(steps[i]) ? 1 : 0;
         at.evaluations += evaluates;
         at.evaluation += i < run.position ? evaluates : 0;
     }
@@ -78,31 +74,21 @@ bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const d
     while (run.position < steps.size()) {
         const transition move = steps[run.position];
         at.last = move;
-        const bool reverse = move.to < move.from;
-        if (reverse) {
-            const auto z = noise(b, run.x.shape());
-            if (run.position > 0) {
-                condition(b, run.x, process.marginal(move.from), noise);
+        const bool evaluates = loop.evaluates(move);
+        if constexpr (previews) {
+            if (evaluates && !x0) {
+                x0.emplace(b.allocate(run.x.shape()));
             }
-            const auto prediction = denoise(b, run.x, move.from);
-            if constexpr (previews) {
-                if (!x0) {
-                    x0.emplace(b.allocate(run.x.shape()));
-                }
-            }
-            ops::reverse_step(b, run.x, prediction, z, process.reverse(move.from), x0 ? &*x0 : nullptr);
-            ++at.evaluation;
-        } else {
-            const auto z = noise(b, run.x.shape());
-            ops::forward_step(b, run.x, z, process.forward(move.to));
         }
+        loop(b, run.x, move, run.position == 0, denoise, noise, x0 ? &*x0 : nullptr);
+        at.evaluation += evaluates ? 1 : 0;
         at.position = ++run.position;
 
         bool stop = false;
         [[maybe_unused]] const auto notify = [&](auto& observer) {
             using observer_type = decltype(observer);
             if constexpr (std::invocable<observer_type, const preview<B>&>) {
-                if (reverse) {
+                if (evaluates) {
                     stop = detail::stop_requested(observer, preview<B>{b, at, run.x, *x0}) || stop;
                 }
             } else {
@@ -115,6 +101,15 @@ bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const d
         }
     }
     return run.position == steps.size();
+}
+
+/// The same with the official program's transitions.
+template <diffusion_backend B, denoiser<B> D, class C, noise_source<B> N, walk W, class... Observers>
+requires conditioner<C, B, N>
+bool advance(B& b, sampling<B>& run, D& denoise, C& condition, N& noise, const diffusion_process& process,
+             const W& steps, Observers&&... observers) {
+    official_loop<B, C> loop(process, condition);
+    return advance(b, run, denoise, loop, noise, steps, std::forward<Observers>(observers)...);
 }
 
 /// The whole walk from noise: (n, c, h, w) in about [-1, 1]. With `unconditional` and a plain walk this is ancestral

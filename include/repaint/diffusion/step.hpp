@@ -10,18 +10,31 @@ struct mixing {
     float noise = 0.0F;
 };
 
-/// What the network's first channels mean.
-enum class prediction_type { epsilon, x_0, previous_x };
+/// What the network's first channels mean. velocity: sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x_0 (Salimans and Ho
+/// 2022).
+enum class prediction_type { epsilon, x_0, previous_x, velocity };
 
-/// Where the variance of a reverse step comes from. learned and learned_range read it from the network's last channels.
-enum class variance_type { learned_range, learned, fixed_small, fixed_large };
+/// Where the variance of a reverse step comes from. learned and learned_range read its logarithm from the network's last
+/// channels, learned_linear and learned_range_linear the variance itself, as MONAI's scheduler does.
+enum class variance_type { learned_range, learned, fixed_small, fixed_large, learned_range_linear, learned_linear };
 
 /// True when the network has to return 2c channels for images of c channels.
-constexpr bool is_learned(variance_type v) { return v == variance_type::learned_range || v == variance_type::learned; }
+constexpr bool is_learned(variance_type v) {
+    return v != variance_type::fixed_small && v != variance_type::fixed_large;
+}
 
-/// The coefficients of one reverse step x_t -> x_{t-1}, computed in float64 and rounded once.
-///   x_0  = x0_from_x * x_t + x0_from_prediction * prediction                     (then clipped to [-1, 1] if clip)
-///   mean = mean_from_x0 * x_0 + mean_from_x * x_t                                (Ho et al. 2020, eq. 7)
+/// Between what a predicted x_0 is clipped.
+struct x0_limits {
+    float low = -1.0F;
+    float high = 1.0F;
+};
+
+/// The coefficients of one reverse step x_t -> x_{t-1}, computed in float64 and rounded once; g is the gradient of
+/// classifier guidance, 0 without.
+///   x_0  = x0_from_x * x_t + x0_from_prediction * prediction                     (then clipped to limits if clip)
+///          + x0_from_guidance * g
+///   mean = mean_from_x0 * x_0 + mean_from_x * x_t + mean_from_prediction * prediction   (Ho et al. 2020, eq. 7)
+///          + mean_from_guidance * g + variance * g if guidance_by_variance       (Sohl-Dickstein et al. 2015)
 ///   log variance: learned_range interpolates min_log_variance..max_log_variance by (v + 1) / 2; learned is v itself;
 ///   fixed_* are min_log_variance                                                 (Nichol and Dhariwal 2021, eq. 15)
 ///   x_{t-1} = mean + noise * exp(log_variance / 2) * z, noise being 0 at t = 0 and 1 elsewhere.
@@ -30,41 +43,72 @@ struct posterior {
     prediction_type prediction = prediction_type::epsilon;
     variance_type variance = variance_type::learned_range;
     bool clip = true;
+    x0_limits limits = {};
+    bool guidance_by_variance = true;
     float x0_from_x = 0.0F;
     float x0_from_prediction = 1.0F;
+    float x0_from_guidance = 0.0F;
     float mean_from_x0 = 1.0F;
     float mean_from_x = 0.0F;
+    float mean_from_prediction = 0.0F;
+    float mean_from_guidance = 0.0F;
     float min_log_variance = 0.0F;
     float max_log_variance = 0.0F;
     float noise = 0.0F;
 };
 
 /// The predicted x_0 of one element. Not clamped by comparison with NaN: a NaN stays visible.
-inline float predicted_x0(const posterior& p, float x, float prediction) {
-    const float x0 = p.x0_from_x * x + p.x0_from_prediction * prediction;
-    if (!p.clip) {
-        return x0;
+inline float predicted_x0(const posterior& p, float x, float prediction, float g = 0.0F) {
+    float x0 = p.x0_from_x * x + p.x0_from_prediction * prediction;
+    if (p.clip) {
+        x0 = x0 < p.limits.low ? p.limits.low : (x0 > p.limits.high ? p.limits.high : x0);
     }
-    return x0 < -1.0F ? -1.0F : (x0 > 1.0F ? 1.0F : x0);
+    return x0 + p.x0_from_guidance * g;
 }
 
-/// The log variance of one element; v is the network's variance channel, ignored for fixed variances.
-inline float log_variance(const posterior& p, float v) {
+/// The variance of one element; v is the network's variance channel, ignored for fixed variances.
+inline float step_variance(const posterior& p, float v) {
+    const float fraction = (v + 1.0F) / 2.0F;
     switch (p.variance) {
-    case variance_type::learned_range: {
-        const float fraction = (v + 1.0F) / 2.0F;
-        return fraction * p.max_log_variance + (1.0F - fraction) * p.min_log_variance;
+    case variance_type::learned_range:
+        return std::exp(fraction * p.max_log_variance + (1.0F - fraction) * p.min_log_variance);
+    case variance_type::learned: return std::exp(v);
+    case variance_type::learned_range_linear:
+        return fraction * std::exp(p.max_log_variance) + (1.0F - fraction) * std::exp(p.min_log_variance);
+    case variance_type::learned_linear: return v;
+    default: return std::exp(p.min_log_variance);
     }
-    case variance_type::learned: return v;
-    default: return p.min_log_variance;
+}
+
+/// The standard deviation of one element; the logarithm is halved before exp where there is one, as published.
+inline float step_deviation(const posterior& p, float v) {
+    const float fraction = (v + 1.0F) / 2.0F;
+    switch (p.variance) {
+    case variance_type::learned_range:
+        return std::exp(0.5F * (fraction * p.max_log_variance + (1.0F - fraction) * p.min_log_variance));
+    case variance_type::learned: return std::exp(0.5F * v);
+    case variance_type::learned_range_linear:
+    case variance_type::learned_linear: return std::sqrt(step_variance(p, v));
+    default: return std::exp(0.5F * p.min_log_variance);
     }
+}
+
+/// The mean of x_{t-1} of one element, before guidance.
+inline float step_mean(const posterior& p, float x, float prediction, float x0) {
+    return p.prediction == prediction_type::previous_x
+               ? prediction
+               : p.mean_from_x0 * x0 + p.mean_from_x * x + p.mean_from_prediction * prediction;
 }
 
 /// x_{t-1} of one element, from x_t, the prediction, its x_0, the variance channel and a normal z.
 inline float reverse_step(const posterior& p, float x, float prediction, float x0, float v, float z) {
-    const float mean =
-        p.prediction == prediction_type::previous_x ? prediction : p.mean_from_x0 * x0 + p.mean_from_x * x;
-    return mean + p.noise * std::exp(0.5F * log_variance(p, v)) * z;
+    return step_mean(p, x, prediction, x0) + p.noise * step_deviation(p, v) * z;
+}
+
+/// The same with the gradient g of classifier guidance; x0 holds its share already.
+inline float guided_reverse_step(const posterior& p, float x, float prediction, float x0, float v, float z, float g) {
+    const float share = p.mean_from_guidance + (p.guidance_by_variance ? step_variance(p, v) : 0.0F);
+    return step_mean(p, x, prediction, x0) + share * g + p.noise * step_deviation(p, v) * z;
 }
 
 /// One element of RePaint's merge (Lugmayr et al. 2022, eq. 8): keep = 1 takes the known image, noised to the level of

@@ -40,16 +40,21 @@ inline checkpoint_kind kind_of(std::span<const std::byte> bytes) {
     return starts_object_at(0) ? checkpoint_kind::json : checkpoint_kind::unknown;
 }
 
+/// One of the files of an index: safetensors, or what torch.save wrote (pytorch_model.bin.index.json).
+inline checkpoint read_shard(const std::shared_ptr<const mapped_file>& file) {
+    return kind_of(file->bytes()) == checkpoint_kind::torch ? read_torch_checkpoint(file) : read_safetensors(file);
+}
+
 } // namespace detail
 
-/// Reads the named tensors of a checkpoint, whatever of the accepted formats it is in: safetensors, a safetensors index
-/// with its files, or what torch.save wrote. The content decides, not the name. A prefix that all names carry is
+/// Reads the named tensors of a checkpoint, whatever of the accepted formats it is in: safetensors, an index with its
+/// files, or what torch.save wrote. The content decides, not the name. A prefix that all names carry is
 /// stripped, which the notes tell. Throws format_error.
 inline checkpoint read_checkpoint(const std::shared_ptr<const mapped_file>& file) {
     const auto read = [&] {
         switch (detail::kind_of(file->bytes())) {
         case detail::checkpoint_kind::safetensors: return read_safetensors(file);
-        case detail::checkpoint_kind::json: return read_safetensors_index(file->path());
+        case detail::checkpoint_kind::json: return read_safetensors_index(file->path(), detail::read_shard);
         case detail::checkpoint_kind::torch: return read_torch_checkpoint(file);
         default: break;
         }

@@ -301,8 +301,10 @@ inline checkpoint read_safetensors(const std::filesystem::path& path) { return r
 
 /// Reads the files that a *.safetensors.index.json names: {"weight_map": {tensor: file}}. The files must lie beside the
 /// index (or, for a link into a download cache, beside the file it links to), and every listed tensor must be in the
-/// file named for it. Throws format_error.
-inline checkpoint read_safetensors_index(const std::filesystem::path& path) {
+/// file named for it. `read` reads one of them. Throws format_error.
+inline checkpoint read_safetensors_index(const std::filesystem::path& path,
+                                         checkpoint (*read)(const std::shared_ptr<const mapped_file>&) =
+                                             read_safetensors) {
     using detail::in_quotes;
     using detail::refuse;
     namespace fs = std::filesystem;
@@ -347,7 +349,8 @@ inline checkpoint read_safetensors_index(const std::filesystem::path& path) {
             refuse(path, "the weight map names the file " + in_quotes(file) + ", which is a link out of the folder");
         }
         const auto mapped = map_file(folder / file);
-        checkpoint part = read_safetensors(mapped);
+        checkpoint part = read(mapped);
+        result.format = "sharded " + part.format;
         unlisted += part.tensors.size();
         for (const std::string* name : names) {
             auto node = part.tensors.extract(*name);

@@ -59,7 +59,8 @@ private:
     /// In a dictionary without tensors of its own, the network's weights lie under one of these keys. The averaged ones
     /// come first: they are what samples are drawn with.
     pickle_value open_wrappers(pickle_value root) {
-        constexpr std::array<std::string_view, 5> keys = {"ema", "state_dict", "model_state_dict", "model", "net"};
+        constexpr std::array<std::string_view, 8> keys = {"ema",     "state_dict", "model_state_dict", "model", "net",
+                                                          "network", "unet",       "diffusion"};
         for (int layer = 0; layer < 4; ++layer) {
             const auto& members = pickle_.dictionary(root);
             if (std::any_of(members.begin(), members.end(),

@@ -3,17 +3,28 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <repaint/diffusion/beta_schedule.hpp>
 #include <repaint/diffusion/noise_schedule.hpp>
 #include <repaint/diffusion/process.hpp>
+#include <repaint/diffusion/scheduler_settings.hpp>
 #include <repaint/model/unet.hpp>
 
 namespace repaint {
+
+/// The values that black and white have in the images of a network.
+struct value_range {
+    float low = -1.0F;
+    float high = 1.0F;
+
+    friend bool operator==(const value_range&, const value_range&) = default;
+};
 
 /// How a network was trained to diffuse: the training schedule and the meaning of its output.
 struct diffusion_settings {
@@ -22,10 +33,16 @@ struct diffusion_settings {
     variance_type variance = variance_type::learned_range;
     bool clip = true;
     double timestep_scale = 1.0; ///< what the network is told per training timestep; 1000 / steps when rescaled
+    /// `training` in the words it was configured with, where those are known: diffusers' and MONAI's loops compute with
+    /// the float32 tables that follow from them. Unknown: with the betas of `training` rounded to float32.
+    std::optional<beta_schedule> betas = std::nullopt;
+    value_range data_range = {};       ///< of the images it was trained on
+    scheduler_settings scheduler = {}; ///< for the algorithms diffusers and monai
+    x0_limits limits = {};             ///< of clipping
 
     /// The process over the timesteps that `spec` keeps (noise_schedule::respaced). Throws std::invalid_argument.
     [[nodiscard]] diffusion_process respaced(std::string_view spec) const {
-        return {training.respaced(spec), prediction, variance, clip};
+        return {training.respaced(spec), prediction, variance, clip, std::nullopt, limits};
     }
 };
 

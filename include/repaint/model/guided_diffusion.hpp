@@ -17,58 +17,15 @@
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/diffusion_model.hpp>
+#include <repaint/model/family.hpp>
+#include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
 
 /// The guided-diffusion family of checkpoints (OpenAI's, RePaint's, and everything trained with that code): the
 /// architecture is read off names and shapes, the rest comes from a JSON with that code's own keys and defaults.
 namespace repaint {
 
-/// What a checkpoint and its JSON say about a model.
-struct guided_diffusion_model {
-    unet_config network;
-    diffusion_settings diffusion;
-    model_description description;
-};
-
 namespace detail {
-
-/// The shape of a tensor that must be there. Throws format_error when it is not, or not of that rank.
-inline std::vector<int> required_shape(const checkpoint& file, const std::string& name, std::size_t rank) {
-    const auto found = file.tensors.find(name);
-    if (found == file.tensors.end()) {
-        throw format_error(file.path.string() + ": a guided-diffusion U-Net needs a tensor " + name +
-                           ", the file has none");
-    }
-    const auto& shape = found->second.shape;
-    if (shape.size() != rank) {
-        throw format_error(file.path.string() + ": the tensor " + name + " has " + std::to_string(shape.size()) +
-                           " dimensions, expected " + std::to_string(rank));
-    }
-    std::vector<int> result;
-    for (const std::int64_t extent : shape) {
-        if (extent < 1 || extent > 1 << 20) {
-            throw format_error(file.path.string() + ": the tensor " + name + " has an extent of " +
-                               std::to_string(extent) + ", accepted are 1 to 1048576");
-        }
-        result.push_back(static_cast<int>(extent));
-    }
-    return result;
-}
-
-inline bool has_tensor(const checkpoint& file, const std::string& name) { return file.tensors.contains(name); }
-
-/// Number of blocks called prefix.0, prefix.1, ..., judged by a residual block's or a convolution's first weight.
-inline int count_blocks(const checkpoint& file, const std::string& prefix) {
-    int count = 0;
-    while (true) {
-        const std::string start = prefix + "." + std::to_string(count) + ".";
-        const auto first = file.tensors.lower_bound(start);
-        if (first == file.tensors.end() || !first->first.starts_with(start)) {
-            return count;
-        }
-        ++count;
-    }
-}
 
 /// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do
 /// not describe a guided-diffusion U-Net.
@@ -127,140 +84,27 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
     return config;
 }
 
-/// A JSON object with guided-diffusion's keys. Remembers which were asked for, so that the others can be named.
-class official_settings {
+/// A JSON object with guided-diffusion's keys (null: none).
+class official_settings : public settings_reader {
 public:
-    explicit official_settings(const json_value* root) : root_(root) {
+    explicit official_settings(const json_value* root) : given_(root != nullptr) {
         if (root == nullptr) {
             return;
         }
         // Some files keep the arguments of create_model and create_gaussian_diffusion apart.
         for (const auto& [key, value] : root->as_object()) {
             if ((key == "model" || key == "diffusion") && value.is_object()) {
-                for (const auto& [inner, setting] : value.as_object()) {
-                    values_.emplace_back(inner, &setting);
-                }
+                add_members_of(value);
             } else {
-                values_.emplace_back(key, &value);
+                add(key, value);
             }
         }
     }
 
-    [[nodiscard]] bool given() const { return root_ != nullptr; }
-
-    /// The setting under the key; null when it is not there or null.
-    const json_value* find(std::string_view key) {
-        known_.insert(std::string(key));
-        for (const auto& [name, value] : values_) {
-            if (name == key && !value->is_null()) {
-                return value;
-            }
-        }
-        return nullptr;
-    }
-
-    std::optional<int> integer(std::string_view key) {
-        return read<int>(key, "an integer", [](const json_value& v) {
-            const std::int64_t number = v.as_integer();
-            if (number < -1'000'000'000 || number > 1'000'000'000) {
-                throw format_error("out of range");
-            }
-            return static_cast<int>(number);
-        });
-    }
-    std::optional<bool> boolean(std::string_view key) {
-        return read<bool>(key, "true or false", [](const json_value& v) { return v.as_boolean(); });
-    }
-    std::optional<std::string> string(std::string_view key) {
-        return read<std::string>(key, "a string", [](const json_value& v) { return v.as_string(); });
-    }
-
-    /// "1,2,2" or [1, 2, 2]; an empty string is as good as nothing.
-    std::optional<std::vector<double>> numbers(std::string_view key) {
-        return read<std::vector<double>>(key, "numbers, as \"1,2,2\" or [1, 2, 2]", [](const json_value& v) {
-            std::vector<double> result;
-            if (v.is_array()) {
-                for (const json_value& item : v.as_array()) {
-                    result.push_back(item.as_number());
-                }
-            } else if (v.is_number()) {
-                result.push_back(v.as_number());
-            } else {
-                result = numbers_of(v.as_string());
-            }
-            if (!std::all_of(result.begin(), result.end(), [](double number) { return std::isfinite(number); })) {
-                throw format_error("not finite");
-            }
-            return result;
-        });
-    }
-
-    /// Throws format_error: "<file>: <key> is <...>, accepted are <...>".
-    [[noreturn]] void refuse(std::string_view key, const std::string& found, const std::string& accepted) const {
-        throw format_error(root_->place() + std::string(key) + " is " + found + ", accepted: " + accepted);
-    }
-
-    /// Throws format_error when a setting contradicts what the tensors say.
-    template <class T> void expect(std::string_view key, const std::optional<T>& said, const T& found) const {
-        if (said && *said != found) {
-            throw format_error(root_->place() + std::string(key) + " is " + text(*said) +
-                               ", but the checkpoint's tensors are those of a network with " + text(found));
-        }
-    }
-
-    /// Keys nobody asked for.
-    [[nodiscard]] std::vector<std::string> unknown() const {
-        std::vector<std::string> result;
-        for (const auto& [name, value] : values_) {
-            if (!known_.contains(name)) {
-                result.push_back(name);
-            }
-        }
-        return result;
-    }
+    [[nodiscard]] bool given() const { return given_; }
 
 private:
-    static std::vector<double> numbers_of(const std::string& list) {
-        std::vector<double> result;
-        for (std::size_t at = 0; at < list.size();) {
-            const std::size_t comma = std::min(list.find(',', at), list.size());
-            const std::string part = list.substr(at, comma - at);
-            std::size_t used = 0;
-            result.push_back(std::stod(part, &used));
-            if (part.find_first_not_of(' ', used) != std::string::npos) {
-                throw format_error("trailing characters");
-            }
-            at = comma + 1;
-        }
-        return result;
-    }
-
-    static std::string text(bool b) { return b ? "true" : "false"; }
-    static std::string text(int i) { return std::to_string(i); }
-    static std::string text(const std::vector<int>& list) {
-        std::string result;
-        for (const int i : list) {
-            result += result.empty() ? "" : ",";
-            result += std::to_string(i);
-        }
-        return result.empty() ? "none" : result;
-    }
-
-    template <class T, class F> std::optional<T> read(std::string_view key, const char* accepted, F convert) {
-        const json_value* value = find(key);
-        if (value == nullptr) {
-            return std::nullopt;
-        }
-        try {
-            return convert(*value);
-        } catch (const std::exception&) {
-            throw format_error(value->place() + std::string(key) + " must be " + accepted);
-        }
-    }
-
-    const json_value* root_;
-    std::vector<std::pair<std::string, const json_value*>> values_;
-    std::set<std::string> known_;
+    bool given_;
 };
 
 /// Published networks whose attention settings the file does not hold (openai/guided-diffusion's README; RePaint's
@@ -295,6 +139,33 @@ inline const published_network* find_published(const unet_config& config) {
         }
     }
     return nullptr;
+}
+
+/// The sides of the levels that a list of attention_resolutions names, for images of image_size.
+inline std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size,
+                                           const unet_config& config) {
+    std::vector<int> sides;
+    for (std::size_t level = 0; level < config.levels.size(); ++level) {
+        const int factor = 1 << level;
+        const bool listed = std::any_of(resolutions.begin(), resolutions.end(), [&](double r) {
+            return r >= 1.0 && image_size / static_cast<int>(std::min(r, 1e6)) == factor;
+        });
+        if (listed) {
+            sides.push_back(image_size / factor);
+        }
+    }
+    return sides;
+}
+
+/// The sides of the levels that attend.
+inline std::vector<int> attention_resolutions(int image_size, const unet_config& config) {
+    std::vector<int> sides;
+    for (std::size_t level = 0; level < config.levels.size(); ++level) {
+        if (config.levels[level].attention) {
+            sides.push_back(image_size / (1 << level));
+        }
+    }
+    return sides;
 }
 
 /// Checks every architecture key that is given against what the tensors said.
@@ -333,21 +204,9 @@ inline void check_architecture(official_settings& settings, const unet_config& c
     }
     const auto resolutions = settings.numbers("attention_resolutions");
     if (resolutions && image_size) {
-        std::vector<int> said;
-        std::vector<int> found;
-        for (std::size_t level = 0; level < config.levels.size(); ++level) {
-            const int factor = 1 << level;
-            const bool listed = std::any_of(resolutions->begin(), resolutions->end(), [&](double r) {
-                return r >= 1.0 && *image_size / static_cast<int>(std::min(r, 1e6)) == factor;
-            });
-            if (listed) {
-                said.push_back(*image_size / factor);
-            }
-            if (config.levels[level].attention) {
-                found.push_back(*image_size / factor);
-            }
-        }
-        settings.expect("attention_resolutions", std::optional(said), found);
+        settings.expect("attention_resolutions",
+                        std::optional(listed_resolutions(*resolutions, *image_size, config)),
+                        attention_resolutions(*image_size, config));
     }
 }
 
@@ -404,7 +263,10 @@ inline prediction_type prediction_from(official_settings& settings) {
     if (*name == "previous_x") {
         return prediction_type::previous_x;
     }
-    settings.refuse("prediction_type", *name, "epsilon, x_0, previous_x");
+    if (*name == "velocity" || *name == "v_prediction") {
+        return prediction_type::velocity;
+    }
+    settings.refuse("prediction_type", *name, "epsilon, x_0, velocity, previous_x");
 }
 
 inline variance_type variance_from(official_settings& settings, bool learned) {
@@ -437,6 +299,7 @@ inline diffusion_settings read_diffusion(official_settings& settings, const unet
     result.prediction = prediction_from(settings);
     result.variance = variance_from(settings, config.out_channels == 2 * config.in_channels);
     result.clip = settings.boolean("clip_denoised").value_or(true);
+    result.data_range = read_data_range(settings);
     const auto legacy_steps = settings.integer("steps");
     const int steps = settings.integer("diffusion_steps").value_or(legacy_steps.value_or(1000));
     const auto betas = settings.numbers("betas");
@@ -479,7 +342,7 @@ inline bool is_guided_diffusion(const checkpoint& file) {
 
 /// Reads the model off a checkpoint and an optional JSON (`settings`, may be null). Throws format_error when the file
 /// is no such network, when a setting contradicts it, or when a setting's value is not accepted.
-inline guided_diffusion_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
+inline family_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
     if (!is_guided_diffusion(file)) {
         throw format_error(
             file.path.string() + ": not a guided-diffusion U-Net, there is no tensor " +
@@ -491,7 +354,7 @@ inline guided_diffusion_model read_guided_diffusion(const checkpoint& file, cons
         throw format_error(file.path.string() +
                            ": there are input_blocks but no output_blocks, as in a classifier; a U-Net is needed");
     }
-    guided_diffusion_model result;
+    family_model result;
     auto& remarks = result.description.remarks;
     result.network = detail::infer_guided_diffusion_network(file);
     detail::official_settings given(settings);
@@ -516,9 +379,7 @@ inline guided_diffusion_model read_guided_diffusion(const checkpoint& file, cons
                             "conv_resample", "timestep_respacing", "in_channels", "out_channels"}) {
         given.find(key);
     }
-    for (const auto& key : given.unknown()) {
-        remarks.push_back("the setting " + key + " is not known here and was ignored");
-    }
+    detail::remark_unknown({&given}, remarks);
     result.description.family = "guided-diffusion U-Net";
     return result;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <repaint/model/folded_weights.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/model/weight_map.hpp>
 #include <repaint/ops.hpp>
@@ -14,9 +15,9 @@ namespace repaint {
 /// first SiLU and its convolution, and the shortcut with it (BigGAN's up and down blocks).
 template <network_backend B> class residual_block {
 public:
-    /// Takes its weights under `name`, e.g. "input_blocks.1.0".
+    /// Takes its weights under `name`, e.g. "input_blocks.1.0". The sum with the shortcut is divided by the divisor.
     residual_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int in, int out,
-                   std::optional<resampling> resample = {})
+                   std::optional<resampling> resample = {}, double divisor = 1.0)
         : norm_(group_norm_options{config.norm_groups, config.norm_epsilon, activation::silu}),
           scale_shift_(config.scale_shift_norm), resample_(resample),
           norm1_(b.pack_norm(weights.take(name + ".in_layers.0.weight", {in, 1, 1, 1}),
@@ -28,19 +29,24 @@ public:
                                weights.take(name + ".emb_layers.1.bias", {scale_shift_ ? 2 * out : out, 1, 1, 1}))),
           norm2_(b.pack_norm(weights.take(name + ".out_layers.0.weight", {out, 1, 1, 1}),
                              weights.take(name + ".out_layers.0.bias", {out, 1, 1, 1}))),
-          conv2_(b.pack_conv2d(weights.take(name + ".out_layers.3.weight", {out, out, 3, 3}),
-                               weights.take(name + ".out_layers.3.bias", {out, 1, 1, 1}))) {
+          conv2_(b.pack_conv2d(divided(weights.take(name + ".out_layers.3.weight", {out, out, 3, 3}), divisor),
+                               divided(weights.take(name + ".out_layers.3.bias", {out, 1, 1, 1}), divisor))) {
         if (in != out) {
-            skip_ = b.pack_conv2d(weights.take(name + ".skip_connection.weight", {out, in, 1, 1}),
-                                  weights.take(name + ".skip_connection.bias", {out, 1, 1, 1}));
+            skip_ = b.pack_conv2d(divided(weights.take(name + ".skip_connection.weight", {out, in, 1, 1}), divisor),
+                                  divided(weights.take(name + ".skip_connection.bias", {out, 1, 1, 1}), divisor));
+        } else if (divisor != 1.0) {
+            skip_ = b.pack_conv2d(scaling(out, 1.0 / divisor, weights.gives_values()), {{out, 1, 1, 1}, nullptr});
         }
     }
 
     /// embedding: silu'd, (1 or n, e, 1, 1) -> what operator() adds or scales with. Depends on timestep and label only.
-    tensor_of<B> project(B& b, const tensor_of<B>& embedding) const { return ops::linear(b, embedding, embed_); }
+    template <executes<B> E> tensor_of<E> project(E& b, const tensor_of<E>& embedding) const {
+        return ops::linear(b, embedding, embed_);
+    }
 
     /// x: (n, in, h, w), projected: (1 or n, out or 2 out, 1, 1) -> (n, out, h', w')
-    tensor_of<B> operator()(B& b, const tensor_of<B>& x, const tensor_of<B>& projected) const {
+    template <executes<B> E>
+    tensor_of<E> operator()(E& b, const tensor_of<E>& x, const tensor_of<E>& projected) const {
         auto h = ops::group_norm(b, x, norm1_, norm_); // (n, in,  h,  w)
         if (resample_) {
             h = ops::resize(b, h, *resample_); // (n, in,  h', w')
@@ -50,7 +56,7 @@ public:
         if (!resample_ && !skip_) {
             return ops::conv2d(b, h, conv2_, {.padding = 1}, &x);
         }
-        std::optional<tensor_of<B>> shortcut;
+        std::optional<tensor_of<E>> shortcut;
         if (resample_) {
             shortcut = ops::resize(b, x, *resample_); // (n, in,  h', w')
         }

@@ -15,19 +15,24 @@
 
 namespace repaint {
 
-/// Sinusoids of a timestep: cos(t f_i), then sin(t f_i), f_i = 10000^(-i / half), and a zero when dim is odd
-/// (Vaswani et al. 2017; cosine first, as guided-diffusion stores it). Returns (images, dim, 1, 1), all rows equal.
-inline host_tensor timestep_embedding(float timestep, int dim, int images = 1) {
+/// Sinusoids of a timestep: cos(t f_i), then sin(t f_i), f_i = 10000^(-i / (half - frequency_shift)), and a zero when
+/// dim is odd (Vaswani et al. 2017; cosine first, as guided-diffusion has it, unless sine_first). Returns
+/// (images, dim, 1, 1), all rows equal.
+inline host_tensor timestep_embedding(float timestep, int dim, int images = 1, bool sine_first = false,
+                                      double frequency_shift = 0.0) {
     host_tensor result({images, dim, 1, 1});
     const int half = dim / 2;
+    const int sines = sine_first ? 0 : half;
+    const int cosines = sine_first ? half : 0;
+    const auto intervals = static_cast<float>(half - frequency_shift);
     // Every operation in float32, in the order the networks were trained with: at t = 999 one rounding more is visible.
     const auto log_period = static_cast<float>(-std::log(10000.0));
     for (int i = 0; i < half; ++i) {
-        const float frequency = std::exp(log_period * static_cast<float>(i) / static_cast<float>(half));
+        const float frequency = std::exp(log_period * static_cast<float>(i) / intervals);
         const float angle = timestep * frequency;
         for (int n = 0; n < images; ++n) {
-            result(n, i, 0, 0) = std::cos(angle);
-            result(n, half + i, 0, 0) = std::sin(angle);
+            result(n, cosines + i, 0, 0) = std::cos(angle);
+            result(n, sines + i, 0, 0) = std::sin(angle);
         }
     }
     return result;
@@ -37,7 +42,8 @@ inline host_tensor timestep_embedding(float timestep, int dim, int images = 1) {
 template <network_backend B> class embedding_mlp {
 public:
     embedding_mlp(B& b, const unet_config& config, weight_map& weights)
-        : model_channels_(config.model_channels),
+        : model_channels_(config.model_channels), sine_first_(config.sine_first),
+          frequency_shift_(config.frequency_shift),
           first_(b.pack_conv2d(
               weights.take("time_embed.0.weight", {config.embedding_channels(), config.model_channels, 1, 1}),
               weights.take("time_embed.0.bias", {config.embedding_channels(), 1, 1, 1}))),
@@ -51,9 +57,9 @@ public:
 
     /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional
     /// network. The SiLU opens every residual block's projection; it is applied once, here.
-    tensor_of<B> operator()(B& b, float timestep, std::span<const int> labels) const {
+    template <executes<B> E> tensor_of<E> operator()(E& b, float timestep, std::span<const int> labels) const {
         const int images = labels_ ? static_cast<int>(labels.size()) : 1;
-        const auto sinusoids = b.upload(timestep_embedding(timestep, model_channels_, images));
+        const auto sinusoids = b.upload(timestep_embedding(timestep, model_channels_, images, sine_first_, frequency_shift_));
         const auto hidden = ops::linear(b, sinusoids, first_, activation::silu);
         if (!labels_) {
             return ops::linear(b, hidden, second_, activation::silu);
@@ -87,6 +93,8 @@ private:
     }
 
     int model_channels_;
+    bool sine_first_;
+    double frequency_shift_;
     conv2d_weights_of<B> first_;
     conv2d_weights_of<B> second_;
     std::optional<host_weights> labels_;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -10,21 +12,34 @@
 
 namespace repaint {
 
+/// Heads of an attention block and the channels of each. Their product, the width of queries, keys and values, may
+/// differ from the channels that go in and come out.
+struct attention_heads {
+    int count = 1;
+    int channels = 0;
+};
+
 /// One resolution of a U-Net, each half the one before.
 struct unet_level {
     int channels = 0;
     bool attention = false;
+    bool attention_up = attention; ///< on the way up
+    int res_blocks = 0;            ///< 0: unet_config::res_blocks
+    bool residual_down = false;    ///< a residual block halves what goes to the next level; so it is, too, when
+    bool residual_up = false;      ///< and doubles what goes back up;   unet_config::resblock_updown says so for all
+    std::optional<attention_heads> heads = std::nullopt; ///< not given: as unet_config says
 };
 
 /// How the rows of a checkpoint's qkv weights are ordered: per head q, k, v (guided-diffusion's legacy order), or all
 /// queries, then all keys, then all values (its "new" order). Shapes do not tell them apart.
 enum class qkv_order { per_head, grouped };
 
-/// The architecture of a guided-diffusion U-Net (Dhariwal and Nichol 2021, section 3), as run-time data.
+/// The architecture of a U-Net as run-time data: guided-diffusion's (Dhariwal and Nichol 2021, section 3), and what
+/// diffusers' UNet2DModel and MONAI's DiffusionModelUNet have otherwise.
 struct unet_config {
     int in_channels = 3;
     int out_channels = 6;           ///< 2 * in_channels when the variance is learned
-    int model_channels = 0;         ///< width of the timestep embedding; its MLP has four times as many
+    int model_channels = 0;         ///< width of the timestep's sinusoids
     std::vector<unet_level> levels; ///< from full resolution down
     int res_blocks = 2;             ///< per level on the way down; one more on the way up
     int heads = 4;                  ///< per attention block, unless head_channels is set
@@ -38,7 +53,46 @@ struct unet_config {
     int norm_groups = 32;
     float norm_epsilon = 1e-5F;
 
-    [[nodiscard]] int embedding_channels() const { return 4 * model_channels; }
+    bool sine_first = false;      ///< the sinusoids: all sines, then all cosines
+    double frequency_shift = 0.0; ///< f_i = 10000^(-i / (half - frequency_shift))
+    int embedding_width = 0;      ///< of the MLP over timestep and label; 0: 4 * model_channels
+    bool centre_input = false;    ///< the network sees 2 x - 1
+    bool pad_end_only = false;    ///< strided convolutions have a row of zeros below and a column to the right only
+    bool middle = true;           ///< there is a middle block
+    bool middle_attention = true; ///< and it has attention
+    std::optional<int> middle_groups = std::nullopt; ///< of its norm; not given: norm_groups; 0: it has no norm
+    double middle_divisor = 1.0;      ///< what the sums of the middle block with its shortcuts are divided by
+    bool attention_projection = true; ///< attention ends in a linear layer
+
+    [[nodiscard]] int embedding_channels() const { return embedding_width > 0 ? embedding_width : 4 * model_channels; }
+
+    /// Residual blocks of a level on the way down; one more on the way up.
+    [[nodiscard]] int blocks_at(std::size_t level) const {
+        return levels[level].res_blocks > 0 ? levels[level].res_blocks : res_blocks;
+    }
+
+    [[nodiscard]] bool residual_down_at(std::size_t level) const {
+        return resblock_updown || levels[level].residual_down;
+    }
+    [[nodiscard]] bool residual_up_at(std::size_t level) const { return resblock_updown || levels[level].residual_up; }
+
+    /// What a step of the way down is called: block i of a level; i = blocks_at(level) is what halves.
+    [[nodiscard]] std::string input_block(std::size_t level, int i) const {
+        int number = 1 + i;
+        for (std::size_t before = 0; before < level; ++before) {
+            number += blocks_at(before) + 1;
+        }
+        return "input_blocks." + std::to_string(number);
+    }
+
+    /// What a step of the way up is called: block i of a level; the last also doubles.
+    [[nodiscard]] std::string output_block(std::size_t level, int i) const {
+        int number = i;
+        for (std::size_t before = levels.size(); --before > level;) {
+            number += blocks_at(before) + 1;
+        }
+        return "output_blocks." + std::to_string(number);
+    }
 
     /// Rows and columns of an image must be multiples of this.
     [[nodiscard]] int size_multiple() const { return 1 << (levels.empty() ? 0 : static_cast<int>(levels.size()) - 1); }
@@ -52,6 +106,15 @@ struct unet_config {
                                                  : std::to_string(count) + " heads (num_heads)"));
         }
         return count;
+    }
+
+    /// Heads of the attention blocks of a level, those of the last being the middle block's too. Throws as heads_for.
+    [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const {
+        if (levels[level].heads) {
+            return *levels[level].heads;
+        }
+        const int count = heads_for(levels[level].channels, name, up);
+        return {count, levels[level].channels / count};
     }
 };
 

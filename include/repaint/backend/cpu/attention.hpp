@@ -10,107 +10,113 @@
 
 namespace repaint::detail::cpu {
 
-/// y = softmax(Q K^T / sqrt(d)) V per head. Queries go through in batches whose rows of scores stay in the cache:
-/// nothing of size tokens x tokens exists.
-class attention_over_tokens {
+/// Some channels of all tokens, those of one head of one image, in the forms that products read; null for a form that
+/// is not wanted.
+struct token_forms {
+    float* rows = nullptr;    ///< tokens x width: what a product takes row by row
+    float* columns = nullptr; ///< width x tokens, packed
+    float* matrix = nullptr;  ///< tokens x width, packed
+};
+
+/// How attention over `tokens` pixels lays out heads of `width` channels, and what it does with them.
+class attention_heads {
 public:
-    attention_over_tokens(const context& with, const storage& qkv, int heads, storage& y)
-        : with_(with), qkv_(qkv), y_(y), heads_(heads), channels_(y.shape.c), width_(channels_ / heads),
-          width_blocks_(blocks_of(width_)), tokens_(static_cast<int>(y.shape.plane())),
-          token_blocks_(blocks_of(tokens_)) {}
+    static constexpr int most_rows = 48;
 
-    void run() {
-        // Per head: queries in rows, keys as a matrix (width x tokens), values as a matrix (tokens x width).
-        const std::size_t padded = size_of(token_blocks_ * lanes);
-        q_floats_ = size_of(tokens_) * size_of(width_);
-        k_floats_ = padded * size_of(width_);
-        v_floats_ = size_of(tokens_) * size_of(width_blocks_ * lanes);
-        const int pairs = y_.shape.n * heads_;
-        packed_ = with_.block(size_of(pairs) * (q_floats_ + k_floats_ + v_floats_));
-        const int slices = std::clamp(2 * with_.pool.threads() / pairs, 1, token_blocks_);
-        const int slice = ceil_div(token_blocks_, slices);
-        with_.pool.run(size_of(pairs * slices), [&](std::size_t task, int) {
-            const int first = static_cast<int>(task) % slices * slice;
-            pack(static_cast<int>(task) / slices, first, std::min(first + slice, token_blocks_));
-        });
+    attention_heads(const context& with, int tokens, int width)
+        : with_(with), tokens_(tokens), width_(width), token_blocks_(blocks_of(tokens)),
+          width_blocks_(blocks_of(width)) {}
 
-        const int cached = static_cast<int>(score_floats / padded);
-        const int batch = std::clamp(cached / 6 * 6, 6, most_queries);
-        const int batches = ceil_div(tokens_, batch);
-        const auto scratch = with_.scratch_for_workers(size_of(batch) * (padded + size_of(width_blocks_ * lanes)));
-        with_.pool.run(size_of(pairs * batches), [&](std::size_t task, int worker) {
-            const int first = static_cast<int>(task) % batches * batch;
-            attend(static_cast<int>(task) / batches, first, std::min(batch, tokens_ - first), batch,
-                   scratch.of(worker));
-        });
+    [[nodiscard]] int tokens() const { return tokens_; }
+    [[nodiscard]] int width() const { return width_; }
+    [[nodiscard]] int token_blocks() const { return token_blocks_; }
+    /// Floats of a row of scores, and of a row of channels.
+    [[nodiscard]] int score_stride() const { return token_blocks_ * lanes; }
+    [[nodiscard]] int row_stride() const { return width_blocks_ * lanes; }
+    /// Floats of each form, and of what pack() needs besides.
+    [[nodiscard]] std::size_t rows_floats() const { return size_of(score_stride()) * size_of(row_stride()); }
+    [[nodiscard]] std::size_t columns_floats() const { return size_of(width_) * size_of(score_stride()); }
+    [[nodiscard]] std::size_t matrix_floats() const { return size_of(tokens_) * size_of(row_stride()); }
+    [[nodiscard]] std::size_t packing_floats() const { return size_of(lanes) * size_of(row_stride()); }
+
+    /// Rows that go through together so that their scores, `arrays` of them, stay in the cache.
+    [[nodiscard]] int batch(int arrays) const {
+        constexpr int cached = 48 << 10; // floats
+        return std::clamp(cached / arrays / score_stride() / 6 * 6, 6, most_rows);
+    }
+
+    /// Tokens [16 first, 16 last) of the channels of x from c on, times a factor. x is blocked.
+    void pack(const storage& x, int n, int c, float factor, int first, int last, const token_forms& to,
+              float* scratch) const {
+        for (int block = first; block < last; ++block) {
+            const int token = block * lanes;
+            const int count = std::min(lanes, tokens_ - token);
+            float* rows = to.rows == nullptr ? scratch : to.rows + size_of(token) * size_of(row_stride());
+            for (int i = 0; i < width_;) {
+                const float* from = x.plane(n, (c + i) / lanes) + size_of(token) * lanes + size_of((c + i) % lanes);
+                const int some = std::min(lanes - (c + i) % lanes, width_ - i);
+                for (int t = 0; t < count; ++t) {
+                    for (int k = 0; k < some; ++k) {
+                        rows[t * row_stride() + i + k] = from[t * lanes + k] * factor;
+                    }
+                }
+                i += some;
+            }
+            for (int t = 0; t < count; ++t) {
+                std::fill_n(rows + t * row_stride() + width_, row_stride() - width_, 0.0F);
+            }
+            for (int w = 0; w < width_blocks_; ++w) {
+                const float* from = rows + w * lanes;
+                if (to.columns != nullptr) {
+                    const block_group g = group_of(block, token_blocks_, with_.kernels.widest_group);
+                    with_.kernels.transpose(from, from, row_stride(), count, std::min(lanes, width_ - w * lanes),
+                                            to.columns + position(w * lanes, block, width_, g), g.count * lanes);
+                }
+                if (to.matrix != nullptr) {
+                    const block_group g = group_of(w, width_blocks_, with_.kernels.widest_group);
+                    float* matrix = to.matrix + position(token, w, tokens_, g);
+                    for (int t = 0; t < count; ++t) {
+                        std::copy_n(from + t * row_stride(), lanes, matrix + t * g.count * lanes);
+                    }
+                }
+            }
+        }
+    }
+
+    /// scores = rows times columns.
+    void multiply_columns(const float* rows, int count, const float* columns, float* scores) const {
+        multiply(rows, row_stride(), count, width_, columns, token_blocks_, scores);
+    }
+
+    /// result = scores times matrix.
+    void multiply_matrix(const float* scores, int count, const float* matrix, float* result) const {
+        multiply(scores, score_stride(), count, tokens_, matrix, width_blocks_, result);
+    }
+
+    /// The channels of y from c on, of tokens [first, first + count), become these rows. y is blocked.
+    void write(const float* rows, int n, int c, int first, int count, storage& y) const {
+        for (int i = 0; i < width_;) {
+            float* to = y.plane(n, (c + i) / lanes) + size_of(first) * lanes + size_of((c + i) % lanes);
+            const int some = std::min(lanes - (c + i) % lanes, width_ - i);
+            for (int j = 0; j < count; ++j) {
+                std::copy_n(rows + j * row_stride() + i, some, to + j * lanes);
+            }
+            i += some;
+        }
     }
 
 private:
-    static constexpr std::size_t score_floats = std::size_t{48} << 10U;
-    static constexpr int most_queries = 48;
-
-    [[nodiscard]] float* packed(int pair) const {
-        return packed_.data() + size_of(pair) * (q_floats_ + k_floats_ + v_floats_);
+    /// Where a row of block `column` of a packed matrix of `rows` rows lies; g is the block's group.
+    [[nodiscard]] static std::size_t position(int row, int column, int rows, const block_group& g) {
+        return size_of(g.first * lanes) * size_of(rows) + size_of(row * g.count * lanes) +
+               size_of((column - g.first) * lanes);
     }
 
-    /// Where element (row, column) of a packed matrix of `rows` rows and `blocks` blocks of columns lies.
-    [[nodiscard]] std::size_t position(int row, int column, int rows, int blocks) const {
-        // Groups are counted from the beginning of every chunk.
-        int block = column / lanes / chunk_blocks * chunk_blocks;
-        const int end = std::min(block + chunk_blocks, blocks);
-        int group = group_blocks(end - block, with_.kernels.widest_group);
-        while (column / lanes >= block + group) {
-            block += group;
-            group = group_blocks(end - block, with_.kernels.widest_group);
-        }
-        return size_of(block * lanes) * size_of(rows) + size_of(row * group * lanes) + size_of(column - block * lanes);
-    }
-
-    /// Tokens of blocks [first, last) of one head of one image.
-    void pack(int pair, int first, int last) const {
-        const int n = pair / heads_;
-        const int head = pair % heads_;
-        float* q = packed(pair);
-        float* k = q + q_floats_;
-        float* v = k + k_floats_;
-        const float scale = 1.0F / std::sqrt(static_cast<float>(width_));
-        const int end = std::min(last * lanes, tokens_);
-        for (int i = 0; i < width_; ++i) {
-            const int c = head * width_ + i;
-            const auto query = channel(qkv_, n, c);
-            const auto key = channel(qkv_, n, channels_ + c);
-            const auto value = channel(qkv_, n, 2 * channels_ + c);
-            const std::size_t column = position(0, i, tokens_, width_blocks_);
-            const std::size_t next = tokens_ > 1 ? position(1, i, tokens_, width_blocks_) - column : 0;
-            for (int block = first; block < last; ++block) {
-                float* keys = k + position(i, block * lanes, width_, token_blocks_);
-                for (int t = block * lanes; t < std::min((block + 1) * lanes, tokens_); ++t) {
-                    *keys++ = key.first[size_of(t) * key.step];
-                }
-                if ((block + 1) * lanes > tokens_) {
-                    std::fill_n(keys, (block + 1) * lanes - tokens_, 0.0F);
-                }
-            }
-            for (int t = first * lanes; t < end; ++t) {
-                q[size_of(t) * size_of(width_) + size_of(i)] = query.first[size_of(t) * query.step] * scale;
-                v[column + size_of(t) * next] = value.first[size_of(t) * value.step];
-            }
-        }
-        for (int i = width_; i < width_blocks_ * lanes; ++i) {
-            const std::size_t column = position(0, i, tokens_, width_blocks_);
-            const std::size_t next = tokens_ > 1 ? position(1, i, tokens_, width_blocks_) - column : 0;
-            for (int t = first * lanes; t < end; ++t) {
-                v[column + size_of(t) * next] = 0.0F;
-            }
-        }
-    }
-
-    /// m = rows of `a`, `depth` long and `a_stride` apart, times the packed matrix w of `blocks` blocks.
-    void multiply(const float* a, int a_stride, int rows, int depth, const float* w, int blocks, float* m,
-                  int m_stride) const {
-        std::array<std::ptrdiff_t, most_queries> offsets;
+    /// m = rows of `a`, `depth` long and `stride` apart, times the packed matrix w of `blocks` blocks.
+    void multiply(const float* a, int stride, int rows, int depth, const float* w, int blocks, float* m) const {
+        std::array<std::ptrdiff_t, most_rows> offsets;
         for (int j = 0; j < rows; ++j) {
-            offsets[size_of(j)] = static_cast<std::ptrdiff_t>(j) * a_stride;
+            offsets[size_of(j)] = static_cast<std::ptrdiff_t>(j) * stride;
         }
         std::vector<const float*> planes;
         for (int first = 0; first < depth; first += chain) {
@@ -125,57 +131,77 @@ private:
         for (int b = 0; b < blocks; b += chunk_blocks) {
             const packed_matrix matrix{w + size_of(b * lanes) * size_of(depth),
                                        static_cast<std::ptrdiff_t>(depth) * lanes, 0};
-            with_.kernels.multiply(source, rows, matrix, std::min(chunk_blocks, blocks - b), m + b * lanes, m_stride,
-                                   false);
-        }
-    }
-
-    /// Queries [first, first + count) of one head of one image.
-    void attend(int pair, int first, int count, int batch, float* scratch) const {
-        const int n = pair / heads_;
-        const int head = pair % heads_;
-        const float* q = packed(pair);
-        const float* k = q + q_floats_;
-        const float* v = k + k_floats_;
-        const int padded = token_blocks_ * lanes;
-        const int out = width_blocks_ * lanes;
-        float* scores = scratch;
-        float* result = scratch + size_of(batch) * size_of(padded);
-        multiply(q + size_of(first) * size_of(width_), width_, count, width_, k, token_blocks_, scores, padded);
-        std::array<float, most_queries> inverse;
-        for (int j = 0; j < count; ++j) {
-            inverse[size_of(j)] = 1.0F / with_.kernels.softmax(scores + size_of(j) * size_of(padded), tokens_);
-        }
-        multiply(scores, padded, count, tokens_, v, width_blocks_, result, out);
-        for (int j = 0; j < count; ++j) {
-            float* row = result + size_of(j) * size_of(out);
-            with_.kernels.scale(row, inverse[size_of(j)], width_blocks_, row);
-        }
-        const std::size_t at = size_of(first) * lanes;
-        for (int i = 0; i < width_;) {
-            const int c = head * width_ + i;
-            float* to = y_.plane(n, c / lanes) + at + size_of(c % lanes);
-            const int some = std::min(lanes - c % lanes, width_ - i);
-            for (int j = 0; j < count; ++j) {
-                std::copy_n(result + size_of(j) * size_of(out) + size_of(i), some, to + size_of(j) * lanes);
-            }
-            i += some;
+            with_.kernels.multiply(source, rows, matrix, std::min(chunk_blocks, blocks - b), m + b * lanes,
+                                   static_cast<std::ptrdiff_t>(blocks) * lanes, false);
         }
     }
 
     const context& with_;
-    const storage& qkv_;
-    storage& y_;
-    int heads_;
-    int channels_;
-    int width_;        ///< channels of a head
-    int width_blocks_; ///< blocks that they fill
     int tokens_;
+    int width_; ///< channels of a head
     int token_blocks_;
-    std::size_t q_floats_ = 0;
-    std::size_t k_floats_ = 0;
-    std::size_t v_floats_ = 0;
-    memory_block packed_;
+    int width_blocks_;
 };
+
+/// Calls f(pair, first, last, worker) for blocks [first, last) of the tokens of every pair, a head of an image.
+template <class F> void for_each_token_block(const context& with, int pairs, int token_blocks, F&& f) {
+    const int slices = std::clamp(2 * with.pool.threads() / pairs, 1, token_blocks);
+    const int slice = ceil_div(token_blocks, slices);
+    with.pool.run(size_of(pairs * slices), [&](std::size_t task, int worker) {
+        const int first = std::min(static_cast<int>(task) % slices * slice, token_blocks);
+        f(static_cast<int>(task) / slices, first, std::min(first + slice, token_blocks), worker);
+    });
+}
+
+/// Calls f(pair, first, count, worker) for batches of the tokens of every pair.
+template <class F> void for_each_batch(const context& with, int pairs, int tokens, int batch, F&& f) {
+    const int batches = ceil_div(tokens, batch);
+    with.pool.run(size_of(pairs * batches), [&](std::size_t task, int worker) {
+        const int first = static_cast<int>(task) % batches * batch;
+        f(static_cast<int>(task) / batches, first, std::min(batch, tokens - first), worker);
+    });
+}
+
+/// y = softmax(Q K^T / sqrt(d)) V per head. Queries go through in batches whose rows of scores stay in the cache:
+/// nothing of size tokens x tokens exists. qkv and y are blocked.
+inline void attention(const context& with, const storage& qkv, int heads, storage& y) {
+    const int channels = y.shape.c;
+    const attention_heads h(with, static_cast<int>(y.shape.plane()), channels / heads);
+    const int pairs = y.shape.n * heads;
+    const std::size_t floats = h.rows_floats() + h.columns_floats() + h.matrix_floats();
+    const memory_block packed = with.block(size_of(pairs) * floats);
+    const auto queries = [&](int pair) { return packed.data() + size_of(pair) * floats; };
+    const auto keys = [&](int pair) { return queries(pair) + h.rows_floats(); };
+    const auto values = [&](int pair) { return keys(pair) + h.columns_floats(); };
+    {
+        const float scale = 1.0F / std::sqrt(static_cast<float>(h.width()));
+        const auto scratch = with.scratch_for_workers(h.packing_floats());
+        for_each_token_block(with, pairs, h.token_blocks(), [&](int pair, int first, int last, int worker) {
+            const int n = pair / heads;
+            const int c = pair % heads * h.width();
+            h.pack(qkv, n, c, scale, first, last, {queries(pair), nullptr, nullptr}, nullptr);
+            h.pack(qkv, n, channels + c, 1.0F, first, last, {nullptr, keys(pair), nullptr}, scratch.of(worker));
+            h.pack(qkv, n, 2 * channels + c, 1.0F, first, last, {nullptr, nullptr, values(pair)}, scratch.of(worker));
+        });
+    }
+    const int batch = h.batch(1);
+    const std::size_t score_floats = size_of(batch) * size_of(h.score_stride());
+    const auto scratch = with.scratch_for_workers(score_floats + size_of(batch) * size_of(h.row_stride()));
+    for_each_batch(with, pairs, h.tokens(), batch, [&](int pair, int first, int count, int worker) {
+        float* scores = scratch.of(worker);
+        float* result = scores + score_floats;
+        h.multiply_columns(queries(pair) + size_of(first) * size_of(h.row_stride()), count, keys(pair), scores);
+        std::array<float, attention_heads::most_rows> inverse;
+        for (int j = 0; j < count; ++j) {
+            inverse[size_of(j)] = 1.0F / with.kernels.softmax(scores + j * h.score_stride(), h.tokens()).sum;
+        }
+        h.multiply_matrix(scores, count, values(pair), result);
+        for (int j = 0; j < count; ++j) {
+            float* row = result + j * h.row_stride();
+            with.kernels.scale(row, inverse[size_of(j)], h.row_stride() / lanes, row);
+        }
+        h.write(result, pair / heads, pair % heads * h.width(), first, count, y);
+    });
+}
 
 } // namespace repaint::detail::cpu

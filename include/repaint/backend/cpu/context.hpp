@@ -12,6 +12,27 @@ namespace repaint::detail::cpu {
 
 /// Blocks of a packed matrix that one product computes: chunks of result channels.
 inline constexpr int chunk_blocks = 4;
+inline constexpr int chunk_channels = chunk_blocks * lanes;
+
+/// Blocks of a packed matrix whose columns lie together, row by row.
+struct block_group {
+    int first = 0;
+    int count = 0;
+};
+
+/// The group of block `block` of a packed matrix that has `blocks`: groups are counted from the beginning of every
+/// chunk.
+constexpr block_group group_of(int block, int blocks, int widest) {
+    int first = block / chunk_blocks * chunk_blocks;
+    const int end = first + chunk_blocks < blocks ? first + chunk_blocks : blocks;
+    int count = group_blocks(end - first, widest);
+    while (block >= first + count) {
+        first += count;
+        count = group_blocks(end - first, widest);
+    }
+    return {first, count};
+}
+
 /// Values that are summed in one chain where rows are contiguous.
 inline constexpr int chain = 64;
 

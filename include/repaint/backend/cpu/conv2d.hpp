@@ -5,8 +5,7 @@
 #include <cstddef>
 #include <vector>
 
-#include <repaint/backend/cpu/context.hpp>
-#include <repaint/core/host_weights.hpp>
+#include <repaint/backend/cpu/packed_conv2d.hpp>
 #include <repaint/core/options.hpp>
 
 /// Convolutions of cpu_backend: direct, or by Winograd's minimal filtering with tiles of 2x2 or 4x4. The weights are
@@ -14,8 +13,6 @@
 /// what they save, and reads a quarter of the bytes that storing them would. (Keeping them where a measurement in the
 /// first calls said so was tried: on no network did it change the time by more than the noise.)
 namespace repaint::detail::cpu {
-
-inline constexpr int chunk_channels = chunk_blocks * lanes;
 
 constexpr std::ptrdiff_t step_of(std::size_t i) { return static_cast<std::ptrdiff_t>(i); }
 
@@ -25,60 +22,6 @@ constexpr int even_part(int whole, int most, int threads) {
     return ceil_div(whole, parts);
 }
 
-/// Weights as the kernels read them: groups of blocks of result channels (kernel_table::widest_group), in each
-/// [input block][tap][input channel][result channels of the group]; result channels are filled up with zeros.
-struct packed_conv2d {
-    shape4 shape; ///< (out, in, k, k)
-    long_lived_floats values;
-    std::vector<float> bias; ///< filled up to whole blocks
-
-    [[nodiscard]] int blocks() const { return blocks_of(shape.n); }
-    [[nodiscard]] int taps() const { return shape.h * shape.w; }
-    /// Rows of the matrix: input channels times taps.
-    [[nodiscard]] std::size_t rows() const { return size_of(shape.c) * size_of(taps()); }
-    [[nodiscard]] std::size_t block_stride() const { return rows() * lanes; }
-};
-
-inline packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels, const host_weights& weights,
-                                 const host_weights& bias) {
-    packed_conv2d p;
-    p.shape = weights.shape;
-    const int out = p.shape.n;
-    const int in = p.shape.c;
-    const int taps = p.taps();
-    const std::size_t floats = size_of(p.blocks()) * p.block_stride();
-    float* const values = p.values.allocate(floats);
-    p.bias.assign(size_of(p.blocks() * lanes), 0.0F);
-    if (bias.values) {
-        std::copy_n(bias.values.get(), bias.shape.size(), p.bias.begin());
-    }
-    const int input_blocks = blocks_of(in);
-    const int chunks = ceil_div(p.blocks(), chunk_blocks);
-    pool.run(size_of(chunks) * size_of(input_blocks), [&](std::size_t task, int) {
-        const int chunk = static_cast<int>(task) / input_blocks;
-        const int input = static_cast<int>(task) % input_blocks;
-        const int depth = std::min(lanes, in - input * lanes);
-        const int last = std::min((chunk + 1) * chunk_blocks, p.blocks());
-        for (int b = chunk * chunk_blocks; b < last;) {
-            const int group = group_blocks(last - b, kernels.widest_group);
-            const int width = group * lanes;
-            float* to = values + size_of(b) * p.block_stride() + size_of(input * lanes * taps * width);
-            for (int k = 0; k < width; ++k) {
-                const int channel = b * lanes + k;
-                const float* from =
-                    weights.values.get() + (size_of(channel) * size_of(in) + size_of(input * lanes)) * size_of(taps);
-                for (int c = 0; c < depth; ++c) {
-                    for (int t = 0; t < taps; ++t) {
-                        to[(t * depth + c) * width + k] = channel < out ? from[c * taps + t] : 0.0F;
-                    }
-                }
-            }
-            b += group;
-        }
-    });
-    return p;
-}
-
 /// Everything one convolution is about. x, residual and y are blocked.
 struct convolution {
     const storage& x;
@@ -86,16 +29,22 @@ struct convolution {
     const storage* residual;
     conv2d_options options;
     storage& y;
+    bool transposed = false; ///< with the weights transposed and turned by half a turn, and no bias
 
-    [[nodiscard]] int chunks() const { return ceil_div(w.blocks(), chunk_blocks); }
-    [[nodiscard]] int blocks_in(int chunk) const { return std::min(chunk_blocks, w.blocks() - chunk * chunk_blocks); }
+    [[nodiscard]] int blocks() const { return y.blocks(); }
+    [[nodiscard]] int chunks() const { return ceil_div(blocks(), chunk_blocks); }
+    [[nodiscard]] int blocks_in(int chunk) const { return std::min(chunk_blocks, blocks() - chunk * chunk_blocks); }
 
     /// What is added to block `block` of image `n`; `constant` is where its 16 values go.
     [[nodiscard]] epilogue finishing(int n, int block, float* constant) const {
-        std::copy_n(w.bias.data() + block * lanes, lanes, constant);
+        if (transposed) {
+            std::fill_n(constant, lanes, 0.0F);
+        } else {
+            std::copy_n(w.bias.data() + block * lanes, lanes, constant);
+        }
         epilogue e;
         e.constant = constant;
-        e.silu = options.then == activation::silu;
+        e.then = options.then;
         if (residual != nullptr) {
             const float* plane = residual->plane(residual->shape.n == 1 ? 0 : n, block);
             if (residual->shape.plane() == 1 && y.shape.plane() != 1) {
@@ -110,42 +59,56 @@ struct convolution {
     }
 };
 
-/// Any kernel, stride and padding: each result pixel is a row of values at the taps, wherever those lie.
-inline void convolve_direct(const context& with, const convolution& c) {
-    const shape4 in = c.x.shape;
-    const shape4 out = c.y.shape;
-    const int pixels = out.h * out.w;
-    const int taps = c.w.taps();
+/// A rectangle of result pixels, and where in the input tap t of the pixel at (row, column) of it reads:
+/// (row * stride + shifts[t][0], column * stride + shifts[t][1]); outside of the input there are zeros.
+struct tap_grid {
+    int rows = 0;
+    int columns = 0;
+    int stride = 1;
+    std::vector<std::array<int, 2>> shifts;
+};
+
+/// Sums over taps and input channels: each pixel of the grid is a row of values at the taps, wherever those lie. The
+/// matrix w, packed like packed_conv2d::values, has `blocks` blocks of columns. write(image, block, first, count, sums)
+/// takes the sums of pixels [first, first + count) of one block, chunk_channels floats from one to the next. Without taps
+/// the sums are zeros.
+template <class Write>
+void sum_over_taps(const context& with, const storage& x, const tap_grid& grid, const float* matrix, int blocks,
+                   Write&& write) {
+    const shape4 in = x.shape;
+    const int pixels = grid.rows * grid.columns;
+    const int taps = static_cast<int>(grid.shifts.size());
     const int planes = blocks_of(in.c);
-    const int chunks = c.chunks();
+    const int chunks = ceil_div(blocks, chunk_blocks);
+    const std::size_t block_stride = size_of(in.c * taps) * lanes;
 
     // Strips of pixels: short enough for the cache, and enough of them for all threads; where there are not, threads
     // share a strip by result channels.
     const int threads = with.pool.threads();
     constexpr int most = 96;
-    const bool by_chunks = out.n * ceil_div(pixels, most) < 4 * threads;
+    const bool by_chunks = in.n * ceil_div(pixels, most) < 4 * threads;
     const int strip = by_chunks ? std::min(pixels, most) : even_part(pixels, most, threads);
     const int strips = ceil_div(pixels, strip);
     // Input blocks whose weights for one chunk stay in the cache while the strip goes by.
-    const int planes_per_sum = std::max(1, chain / (lanes * taps));
-    const int cached = std::max(1, 48 / taps / planes_per_sum) * planes_per_sum;
+    const int planes_per_sum = std::max(1, chain / (lanes * std::max(1, taps)));
+    const int cached = std::max(1, 48 / std::max(1, taps) / planes_per_sum) * planes_per_sum;
 
     alignas(64) static constexpr std::array<float, lanes> zeros{};
     const auto sums = with.scratch_for_workers(size_of(strip) * chunk_channels);
-    const std::size_t tasks = size_of(out.n) * size_of(strips) * (by_chunks ? size_of(chunks) : 1);
+    const std::size_t tasks = size_of(in.n) * size_of(strips) * (by_chunks ? size_of(chunks) : 1);
     with.pool.run(tasks, [&](std::size_t task, int worker) {
         // Chunk by chunk over all strips, so that threads read the same weights at about the same time.
-        const int first_chunk = by_chunks ? static_cast<int>(task / size_of(strips) / size_of(out.n)) : 0;
+        const int first_chunk = by_chunks ? static_cast<int>(task / size_of(strips) / size_of(in.n)) : 0;
         const int last_chunk = by_chunks ? first_chunk + 1 : chunks;
-        const int n = static_cast<int>(task / size_of(strips) % size_of(out.n));
+        const int n = static_cast<int>(task / size_of(strips) % size_of(in.n));
         const int first = static_cast<int>(task % size_of(strips)) * strip;
         const int count = std::min(strip, pixels - first);
 
         std::vector<std::ptrdiff_t> offsets(size_of(taps * count));
         for (int t = 0; t < taps; ++t) {
             for (int i = 0; i < count; ++i) {
-                const int row = (first + i) / out.w * c.options.stride + t / c.w.shape.w - c.options.padding;
-                const int column = (first + i) % out.w * c.options.stride + t % c.w.shape.w - c.options.padding;
+                const int row = (first + i) / grid.columns * grid.stride + grid.shifts[size_of(t)][0];
+                const int column = (first + i) % grid.columns * grid.stride + grid.shifts[size_of(t)][1];
                 const bool inside = row >= 0 && row < in.h && column >= 0 && column < in.w;
                 offsets[size_of(t * count + i)] =
                     inside ? step_of((size_of(row) * size_of(in.w) + size_of(column)) * lanes) : -1;
@@ -153,7 +116,7 @@ inline void convolve_direct(const context& with, const convolution& c) {
         }
         std::vector<const float*> plane(size_of(planes));
         for (int p = 0; p < planes; ++p) {
-            plane[size_of(p)] = c.x.plane(n, p);
+            plane[size_of(p)] = x.plane(n, p);
         }
         row_source rows;
         rows.depth = lanes;
@@ -165,27 +128,40 @@ inline void convolve_direct(const context& with, const convolution& c) {
 
         float* m = sums.of(worker);
         for (int chunk = first_chunk; chunk < last_chunk; ++chunk) {
-            packed_matrix w{c.w.values.data() + size_of(chunk * chunk_blocks) * c.w.block_stride(),
-                            step_of(c.w.block_stride()), 0};
+            const int some = std::min(chunk_blocks, blocks - chunk * chunk_blocks);
+            packed_matrix w{matrix + size_of(chunk * chunk_blocks) * block_stride, step_of(block_stride), 0};
             for (int p = 0; p < planes; p += cached) {
                 rows.plane = plane.data() + p;
                 rows.planes = std::min(cached, planes - p);
                 rows.last_depth = p + rows.planes == planes ? in.c - (planes - 1) * lanes : lanes;
                 w.first_row = step_of(size_of(p) * lanes * size_of(taps));
-                with.kernels.multiply(rows, count, w, c.blocks_in(chunk), m, chunk_channels, p > 0);
+                with.kernels.multiply(rows, count, w, some, m, chunk_channels, p > 0);
             }
-            for (int b = 0; b < c.blocks_in(chunk); ++b) {
-                alignas(64) std::array<float, lanes> constant;
-                const int block = chunk * chunk_blocks + b;
-                epilogue e = c.finishing(n, block, constant.data());
-                const std::size_t at = size_of(first) * lanes;
-                if (e.residual != nullptr) {
-                    e.residual += at;
-                }
-                with.kernels.finish(m + b * lanes, chunk_channels, count, e, c.y.plane(n, block) + at);
+            for (int b = 0; b < some; ++b) {
+                write(n, chunk * chunk_blocks + b, first, count, m + b * lanes);
             }
         }
     });
+}
+
+/// Any kernel, stride and padding.
+inline void convolve_direct(const context& with, const convolution& c) {
+    tap_grid grid{c.y.shape.h, c.y.shape.w, c.options.stride, {}};
+    for (int row = 0; row < c.w.shape.h; ++row) {
+        for (int column = 0; column < c.w.shape.w; ++column) {
+            grid.shifts.push_back({row - c.options.padding, column - c.options.padding});
+        }
+    }
+    sum_over_taps(with, c.x, grid, c.w.values.data(), c.blocks(),
+                  [&](int n, int block, int first, int count, const float* sums) {
+                      alignas(64) std::array<float, lanes> constant;
+                      epilogue e = c.finishing(n, block, constant.data());
+                      const std::size_t at = size_of(first) * lanes;
+                      if (e.residual != nullptr) {
+                          e.residual += at;
+                      }
+                      with.kernels.finish(sums, chunk_channels, count, e, c.y.plane(n, block) + at);
+                  });
 }
 
 /// The transforms of one tile size.
@@ -235,11 +211,17 @@ public:
 private:
     static constexpr int private_rows = 24;
     static constexpr int batch_rows = 64;
+    static constexpr int panel_planes = 4;
     static constexpr std::size_t shared_weights = std::size_t{6} << 20U; // floats
     static constexpr std::size_t shared_input = std::size_t{4} << 20U;   // floats
 
     /// Floats of one chunk's transformed weights.
     [[nodiscard]] std::size_t chunk_floats() const { return size_of(k_.points) * weights_stride(in_); }
+
+    /// Floats of the panel in which weights are transposed.
+    [[nodiscard]] std::size_t panel_floats() const {
+        return c_.transposed ? size_of(panel_planes * lanes * 9 * chunk_channels) : 0;
+    }
 
     /// Distances between points: a cache line more than a multiple of a page, so that points do not share cache sets.
     [[nodiscard]] std::size_t input_stride(int rows) const { return size_of(rows) * size_of(width_) + lanes; }
@@ -266,14 +248,33 @@ private:
     }
 
     /// Weights of input blocks [first, first + planes) for one chunk; `u` holds `depth` input channels per point.
-    void transform_weights(int chunk, int first, int planes, float* u, int depth, int first_row) const {
+    void transform_weights(int chunk, int first, int planes, float* u, int depth, int first_row, float* panel) const {
+        if (!c_.transposed) {
+            const std::size_t stride = c_.w.block_stride();
+            transform_weights(c_.w.values.data() + size_of(chunk * chunk_blocks) * stride, stride, first * lanes, chunk,
+                              first, planes, u, depth, first_row);
+            return;
+        }
+        // A few at a time are transposed into a panel that stays in the cache.
+        static constexpr std::array<int, 9> half_turn{8, 7, 6, 5, 4, 3, 2, 1, 0};
+        for (int done = 0; done < planes; done += panel_planes) {
+            const int some = std::min(panel_planes, planes - done);
+            const int channels = std::min(some * lanes, in_ - (first + done) * lanes);
+            const std::size_t stride = size_of(channels) * 9 * lanes;
+            transpose_rows(with_.kernels, c_.w, half_turn, chunk, first + done, some, panel, stride, 0);
+            transform_weights(panel, stride, 0, chunk, first + done, some, u, depth, first_row + done * lanes);
+        }
+    }
+
+    /// The same from channel `from` on of a packed matrix for the chunk.
+    void transform_weights(const float* w, std::size_t block_stride, int from, int chunk, int first, int planes,
+                           float* u, int depth, int first_row) const {
         const int channels = std::min(planes * lanes, in_ - first * lanes);
         const int count = c_.blocks_in(chunk);
         for (int b = 0; b < count;) {
             const int group = group_blocks(count - b, with_.kernels.widest_group);
-            const float* w = c_.w.values.data() + size_of(chunk * chunk_blocks + b) * c_.w.block_stride() +
-                             size_of(first * lanes * 9) * size_of(group * lanes);
-            k_.weights(w, planes, channels - (planes - 1) * lanes, group,
+            k_.weights(w + size_of(b) * block_stride + size_of(from * 9) * size_of(group * lanes), planes,
+                       channels - (planes - 1) * lanes, group,
                        u + size_of(b * lanes) * size_of(depth) + size_of(first_row * group * lanes),
                        step_of(weights_stride(depth)));
             b += group;
@@ -283,12 +284,13 @@ private:
     /// Transforms all weights into one array, chunk by chunk.
     void transform_all_weights(float* u) const {
         const int planes = blocks_of(in_);
-        const int slices = ceil_div(planes, 4);
-        with_.pool.run(size_of(c_.chunks() * slices), [&](std::size_t task, int) {
+        const int slices = ceil_div(planes, panel_planes);
+        const auto panels = with_.scratch_for_workers(panel_floats());
+        with_.pool.run(size_of(c_.chunks() * slices), [&](std::size_t task, int worker) {
             const int chunk = static_cast<int>(task) / slices;
-            const int first = static_cast<int>(task) % slices * 4;
-            transform_weights(chunk, first, std::min(4, planes - first), u + size_of(chunk) * chunk_floats(), in_,
-                              first * lanes);
+            const int first = static_cast<int>(task) % slices * panel_planes;
+            transform_weights(chunk, first, std::min(panel_planes, planes - first), u + size_of(chunk) * chunk_floats(),
+                              in_, first * lanes, panels.of(worker));
         });
     }
 
@@ -382,7 +384,8 @@ private:
         const int depth = std::min(in_, rows <= batch_rows ? chain : 4 * chain);
         const std::size_t u_floats = size_of(k_.points) * weights_stride(depth);
         const std::size_t m_stride = sums_stride(rows);
-        const auto scratch = with_.scratch_for_workers(u_floats + size_of(k_.points) * m_stride);
+        const std::size_t m_floats = size_of(k_.points) * m_stride;
+        const auto scratch = with_.scratch_for_workers(u_floats + m_floats + panel_floats());
         with_.pool.run(size_of(whole + (c_.chunks() - whole) * parts), [&](std::size_t task, int worker) {
             int chunk = static_cast<int>(task);
             int begin = 0;
@@ -396,7 +399,7 @@ private:
             float* m = u + u_floats;
             for (int done = 0; done < in_; done += depth) {
                 const int channels = std::min(depth, in_ - done);
-                transform_weights(chunk, done / lanes, blocks_of(channels), u, channels, 0);
+                transform_weights(chunk, done / lanes, blocks_of(channels), u, channels, 0, m + m_floats);
                 for (int row = begin; row < end; row += batch_rows) {
                     multiply(v.data() + size_of(row) * size_of(width_), v_stride, std::min(batch_rows, end - row), u,
                              done, channels, chunk, m + (row - begin) * chunk_channels, m_stride);

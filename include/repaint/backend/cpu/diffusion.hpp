@@ -32,21 +32,27 @@ inline void normal(const context& with, std::span<const std::uint64_t> seeds, st
 }
 
 inline void reverse_step(const context& with, storage& x, const storage& prediction, const storage& z,
-                         const posterior& p, storage* x0) {
+                         const posterior& p, storage* x0, const storage* guidance) {
     const std::size_t size = x.shape.size() / size_of(x.shape.n);
+    const std::size_t predicted = prediction.shape.size() / size_of(x.shape.n);
     const bool learned = is_learned(p.variance);
     for_each_piece(with, x.shape.n, size, [&](std::size_t n, std::size_t first, std::size_t count) {
         float* current = x.data() + n * size + first;
-        const float* mean = prediction.data() + n * size * (learned ? 2 : 1) + first;
+        const float* mean = prediction.data() + n * predicted + first;
         const float* variance = learned ? mean + size : nullptr;
         const float* noise = z.data() + n * size + first;
+        const float* gradient = guidance == nullptr ? nullptr : guidance->data() + n * size + first;
         float* shown = x0 == nullptr ? nullptr : x0->data() + n * size + first;
         for (std::size_t i = 0; i < count; ++i) {
-            const float clean = predicted_x0(p, current[i], mean[i]);
+            const float g = gradient == nullptr ? 0.0F : gradient[i];
+            const float v = learned ? variance[i] : 0.0F;
+            const float clean = predicted_x0(p, current[i], mean[i], g);
             if (shown != nullptr) {
                 shown[i] = clean;
             }
-            current[i] = repaint::reverse_step(p, current[i], mean[i], clean, learned ? variance[i] : 0.0F, noise[i]);
+            current[i] = gradient == nullptr
+                ? repaint::reverse_step(p, current[i], mean[i], clean, v, noise[i])
+                : repaint::guided_reverse_step(p, current[i], mean[i], clean, v, noise[i], g);
         }
     });
 }

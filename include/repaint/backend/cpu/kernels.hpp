@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #include <repaint/backend/cpu/instruction_set.hpp>
+#include <repaint/core/options.hpp>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -50,7 +52,26 @@ struct tile_grid {
 struct epilogue {
     const float* constant = nullptr; ///< 16 values: bias and what else is the same for every pixel
     const float* residual = nullptr; ///< a plane like the result's, or null
-    bool silu = false;
+    activation then = activation::none;
+};
+
+/// What a normalisation is to the sixteen channels of a block: (x - mean) * scale + shift.
+struct lane_normalisation {
+    alignas(64) std::array<float, 16> mean{};
+    alignas(64) std::array<float, 16> scale{};
+    alignas(64) std::array<float, 16> shift{};
+};
+
+/// What its gradient takes from all of a group: dx = scale dz - level - slope (x - mean).
+struct lane_feedback {
+    alignas(64) std::array<float, 16> level{};
+    alignas(64) std::array<float, 16> slope{};
+};
+
+/// The largest of some scores, and the sum of e^(score - largest).
+struct exponentials {
+    float largest = 0.0F;
+    float sum = 0.0F;
 };
 
 /// Blocks in the next group of a packed matrix: `widest`, or the powers of two below once fewer remain.
@@ -96,21 +117,45 @@ struct kernel_table {
     /// Per lane the mean of `count` vectors and the sum of squared distances from it.
     void (*moments)(const float* x, int count, float* mean, float* squares);
 
-    /// y = then((x - mean) * scale + shift), lane by lane.
-    void (*normalise)(const float* x, int count, const float* mean, const float* scale, const float* shift,
-                      bool with_silu, float* y);
+    /// y = then(n(x)), lane by lane.
+    void (*normalise)(const float* x, int count, const lane_normalisation& n, activation then, float* y);
 
-    /// scores[i] = e^(scores[i] - largest) for `count` floats, zeros up to the next multiple of 16; returns their sum.
-    float (*softmax)(float* scores, int count);
+    /// scores[i] = e^(scores[i] - largest) for `count` floats, zeros up to the next multiple of 16.
+    exponentials (*softmax)(float* scores, int count);
 
     /// y = factor * x
     void (*scale)(const float* x, float factor, int count, float* y);
 
-    /// Each vector of a row twice, into two rows.
-    void (*double_row)(const float* x, int count, float* first, float* second);
+    /// factor * x, each vector twice, into two rows.
+    void (*double_row)(const float* x, int count, float factor, float* first, float* second);
 
-    /// `count` means of 2x2 vectors of two rows.
-    void (*average_rows)(const float* first, const float* second, int count, float* y);
+    /// `count` sums of 2x2 vectors of two rows, times factor.
+    void (*halve_rows)(const float* first, const float* second, int count, float factor, float* y);
+
+    /// y[j][i] = x[i][j] for rows i and columns j of x, at most sixteen of each; zeros where x has no more rows. `next`
+    /// is where x will be soon.
+    void (*transpose)(const float* x, const float* next, std::ptrdiff_t x_stride, int rows, int columns, float* y,
+                      std::ptrdiff_t y_stride);
+
+    /// dx = f'(x) dy
+    void (*activation_vjp)(const float* x, activation f, const float* dy, int count, float* dx);
+
+    /// dz = then'(n(x)) dy, written unless `then` is none, and per lane the sums of dz and of dz (x - mean).
+    void (*normalise_sums)(const float* x, const float* dy, int count, const lane_normalisation& n, activation then,
+                           float* dz, float* sums, float* products);
+
+    /// dx = scale dz - level - slope (x - mean).
+    void (*normalise_vjp)(const float* x, const float* dz, int count, const lane_normalisation& n,
+                          const lane_feedback& f, float* dx);
+
+    /// For one query, whose softmax is p * inverse and whose softmax's cotangent is dp: p becomes the cotangent of the
+    /// scores. Returns the mean of dp, weighted by the softmax.
+    float (*softmax_vjp)(float* p, const float* dp, float inverse, int count);
+
+    /// The same for one key and `count` vectors of queries: the scores become the softmax, dp the cotangent of the
+    /// scores. largest, inverse and mean: one of each per query.
+    void (*softmax_vjp_of_key)(float* scores, float* dp, const float* largest, const float* inverse, const float* mean,
+                               int count);
 };
 
 } // namespace repaint::detail::cpu

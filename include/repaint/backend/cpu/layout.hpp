@@ -39,10 +39,13 @@ constexpr std::size_t floats_of(const shape4& s, arrangement a) {
     return a == arrangement::planar ? s.size() : size_of(s.n) * size_of(blocks_of(s.c)) * plane_stride(s);
 }
 
-/// Channels that lie together. A joined tensor has several; all but the last hold a multiple of sixteen.
+/// Channels that lie together. A joined tensor has several; all but the last hold a multiple of sixteen. Their memory
+/// may belong to other tensors too: those that this one was cut from, or that were cut from it.
 struct channel_range {
-    memory_block memory;
+    std::shared_ptr<const memory_block> memory;
+    float* values = nullptr; ///< the first block of the first image
     int channels = 0;
+    int image_blocks = 0; ///< from image to image
 };
 
 /// The storage of a tensor.
@@ -52,17 +55,47 @@ struct storage {
     std::vector<channel_range> ranges;
 
     storage(const std::shared_ptr<memory_pool>& pool, const shape4& s, arrangement a) : shape(s), order(a) {
-        ranges.push_back({memory_block(pool, floats_of(s, a)), s.c});
+        auto memory = std::make_shared<const memory_block>(pool, floats_of(s, a));
+        float* const values = memory->data();
+        ranges.push_back({std::move(memory), values, s.c, blocks_of(s.c)});
     }
-    storage(const shape4& s, std::vector<channel_range> joined)
-        : shape(s), order(arrangement::blocked), ranges(std::move(joined)) {}
+    storage(const shape4& s, arrangement a, std::vector<channel_range> of)
+        : shape(s), order(a), ranges(std::move(of)) {}
 
-    storage(storage&&) = default; // moves only: a vector claims to copy what it cannot
+    storage(storage&&) = default; // moves only: who writes must know whom it shares with
     storage& operator=(storage&&) = default;
+    storage(const storage&) = delete;
+    storage& operator=(const storage&) = delete;
+    ~storage() = default;
+
+    /// The same values in the same memory.
+    [[nodiscard]] storage alias() const { return {shape, order, ranges}; }
+
+    /// Channels [first, first + count) in the same memory. For blocked storage, and first a multiple of sixteen.
+    [[nodiscard]] storage part(int first, int count) const {
+        std::vector<channel_range> cut;
+        for (const channel_range& range : ranges) {
+            const int begin = std::clamp(first, 0, range.channels);
+            const int end = std::clamp(first + count, 0, range.channels);
+            if (begin < end) {
+                channel_range& piece = cut.emplace_back(range);
+                piece.values += size_of(begin / lanes) * plane_stride(shape);
+                piece.channels = end - begin;
+            }
+            first -= range.channels;
+        }
+        return {{shape.n, count, shape.h, shape.w}, order, std::move(cut)};
+    }
+
+    /// True when another tensor has some of this memory too: not to be written to then.
+    [[nodiscard]] bool shared() const {
+        return std::any_of(ranges.begin(), ranges.end(),
+                           [](const auto& range) { return range.memory.use_count() > 1; });
+    }
 
     [[nodiscard]] bool planar() const { return order == arrangement::planar; }
     /// All values, of a contiguous tensor.
-    [[nodiscard]] float* data() const { return ranges.front().memory.data(); }
+    [[nodiscard]] float* data() const { return ranges.front().values; }
     [[nodiscard]] int blocks() const { return blocks_of(shape.c); }
 
     /// Block `block` of image `n`: h * w vectors of sixteen.
@@ -72,8 +105,7 @@ struct storage {
             block -= blocks_of(range->channels);
             ++range;
         }
-        return range->memory.data() +
-               (size_of(n) * size_of(blocks_of(range->channels)) + size_of(block)) * plane_stride(shape);
+        return range->values + (size_of(n) * size_of(range->image_blocks) + size_of(block)) * plane_stride(shape);
     }
 };
 

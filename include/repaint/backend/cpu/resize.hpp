@@ -18,19 +18,19 @@ template <class F> void for_each_row(const context& with, const storage& x, stor
     });
 }
 
-/// Every pixel twice in both directions. x and y are blocked.
-inline void nearest_up(const context& with, const storage& x, storage& y) {
+/// Every pixel times a factor, twice in both directions. x and y are blocked.
+inline void double_pixels(const context& with, const storage& x, float factor, storage& y) {
     const std::size_t row = size_of(x.shape.w) * lanes;
     for_each_row(with, x, y, x.shape.h, [&](const float* from, float* to, std::size_t i) {
-        with.kernels.double_row(from + i * row, x.shape.w, to + 4 * i * row, to + 4 * i * row + 2 * row);
+        with.kernels.double_row(from + i * row, x.shape.w, factor, to + 4 * i * row, to + 4 * i * row + 2 * row);
     });
 }
 
-/// The mean of every 2x2 pixels. x and y are blocked.
-inline void average_down(const context& with, const storage& x, storage& y) {
+/// The sum of every 2x2 pixels times a factor. x and y are blocked.
+inline void halve_pixels(const context& with, const storage& x, float factor, storage& y) {
     const std::size_t row = size_of(x.shape.w) * lanes;
     for_each_row(with, x, y, y.shape.h, [&](const float* from, float* to, std::size_t i) {
-        with.kernels.average_rows(from + 2 * i * row, from + (2 * i + 1) * row, y.shape.w, to + i * row / 2);
+        with.kernels.halve_rows(from + 2 * i * row, from + (2 * i + 1) * row, y.shape.w, factor, to + i * row / 2);
     });
 }
 

@@ -5,6 +5,8 @@
 #include <repaint/backend/cpu/kernels/multiply.inl>
 //
 #include <repaint/backend/cpu/kernels/elementwise.inl>
+#include <repaint/backend/cpu/kernels/gradients.inl>
+#include <repaint/backend/cpu/kernels/transpose.inl>
 #include <repaint/backend/cpu/kernels/winograd.inl>
 //
 #include <repaint/backend/cpu/kernels/table.inl>

@@ -8,10 +8,7 @@ inline void finish(const float* m, std::ptrdiff_t m_stride, int rows, const epil
         if (e.residual != nullptr) {
             value = value + load(e.residual + 16 * j);
         }
-        if (e.silu) {
-            value = silu(value);
-        }
-        store(y + 16 * j, value);
+        store(y + 16 * j, activated(e.then, value));
     }
 }
 
@@ -47,25 +44,27 @@ inline void moments(const float* x, int count, float* mean, float* squares) {
     store(squares, (sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
+template <activation Then>
+inline void normalise_then(const float* x, int count, const lane_normalisation& n, float* y) {
+    const f16 mean = load(n.mean.data());
+    const f16 scale = load(n.scale.data());
+    const f16 shift = load(n.shift.data());
+    for (int i = 0; i < count; ++i) {
+        store(y + 16 * i, activated(Then, fma(load(x + 16 * i) - mean, scale, shift)));
+    }
+}
+
 /// kernel_table::normalise
-inline void normalise(const float* x, int count, const float* mean, const float* scale, const float* shift,
-                      bool with_silu, float* y) {
-    const f16 m = load(mean);
-    const f16 a = load(scale);
-    const f16 b = load(shift);
-    if (with_silu) {
-        for (int i = 0; i < count; ++i) {
-            store(y + 16 * i, silu(fma(load(x + 16 * i) - m, a, b)));
-        }
-    } else {
-        for (int i = 0; i < count; ++i) {
-            store(y + 16 * i, fma(load(x + 16 * i) - m, a, b));
-        }
+inline void normalise(const float* x, int count, const lane_normalisation& n, activation then, float* y) {
+    switch (then) {
+    case activation::silu: normalise_then<activation::silu>(x, count, n, y); break;
+    case activation::relu: normalise_then<activation::relu>(x, count, n, y); break;
+    default: normalise_then<activation::none>(x, count, n, y); break;
     }
 }
 
 /// kernel_table::softmax
-inline float softmax(float* scores, int count) {
+inline exponentials softmax(float* scores, int count) {
     const int whole = count / 16 * 16;
     float top = scores[0];
     if (whole > 0) {
@@ -95,7 +94,7 @@ inline float softmax(float* scores, int count) {
             total += scores[i];
         }
     }
-    return total;
+    return {top, total};
 }
 
 /// kernel_table::scale
@@ -107,9 +106,10 @@ inline void scale(const float* x, float factor, int count, float* y) {
 }
 
 /// kernel_table::double_row
-inline void double_row(const float* x, int count, float* first, float* second) {
+inline void double_row(const float* x, int count, float factor, float* first, float* second) {
+    const f16 f = splat(factor);
     for (int i = 0; i < count; ++i) {
-        const f16 v = load(x + 16 * i);
+        const f16 v = load(x + 16 * i) * f;
         store(first + 32 * i, v);
         store(first + 32 * i + 16, v);
         store(second + 32 * i, v);
@@ -117,12 +117,12 @@ inline void double_row(const float* x, int count, float* first, float* second) {
     }
 }
 
-/// kernel_table::average_rows
-inline void average_rows(const float* first, const float* second, int count, float* y) {
-    const f16 quarter = splat(0.25F);
+/// kernel_table::halve_rows
+inline void halve_rows(const float* first, const float* second, int count, float factor, float* y) {
+    const f16 f = splat(factor);
     for (int i = 0; i < count; ++i) {
         const f16 above = load(first + 32 * i) + load(first + 32 * i + 16);
         const f16 below = load(second + 32 * i) + load(second + 32 * i + 16);
-        store(y + 16 * i, (above + below) * quarter);
+        store(y + 16 * i, (above + below) * f);
     }
 }

@@ -22,6 +22,10 @@ REPAINT_CPU_INLINE f16 fnma(f16 a, f16 b, f16 c) { return {_mm512_fnmadd_ps(a.v,
 /// The second operand where either is NaN. Masked with all ones: GCC 12 warns about its own header for the plain form.
 REPAINT_CPU_INLINE f16 max(f16 a, f16 b) { return {_mm512_maskz_max_ps(0xFFFF, a.v, b.v)}; }
 REPAINT_CPU_INLINE f16 min(f16 a, f16 b) { return {_mm512_maskz_min_ps(0xFFFF, a.v, b.v)}; }
+/// x where the condition is above zero, 0 elsewhere.
+REPAINT_CPU_INLINE f16 where_positive(f16 condition, f16 x) {
+    return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(condition.v, _mm512_setzero_ps(), _CMP_GT_OQ), x.v)};
+}
 /// x * 2^n for n an integer in [-126, 127].
 REPAINT_CPU_INLINE f16 scale_by_power(f16 x, f16 n) {
     const __m512i bits = _mm512_maskz_slli_epi32(
@@ -58,6 +62,11 @@ REPAINT_CPU_INLINE f16 fnma(f16 x, f16 y, f16 z) {
 /// The second operand where either is NaN.
 REPAINT_CPU_INLINE f16 max(f16 x, f16 y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 REPAINT_CPU_INLINE f16 min(f16 x, f16 y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+/// x where the condition is above zero, 0 elsewhere.
+REPAINT_CPU_INLINE f16 where_positive(f16 condition, f16 x) {
+    return {_mm256_and_ps(_mm256_cmp_ps(condition.a, _mm256_setzero_ps(), _CMP_GT_OQ), x.a),
+            _mm256_and_ps(_mm256_cmp_ps(condition.b, _mm256_setzero_ps(), _CMP_GT_OQ), x.b)};
+}
 REPAINT_CPU_INLINE __m256 power_of_two(__m256 n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
@@ -118,6 +127,12 @@ REPAINT_CPU_INLINE f16 max(f16 x, f16 y) {
 REPAINT_CPU_INLINE f16 min(f16 x, f16 y) {
     return {{min4(x.q[0], y.q[0]), min4(x.q[1], y.q[1]), min4(x.q[2], y.q[2]), min4(x.q[3], y.q[3])}};
 }
+/// x where the condition is above zero, 0 elsewhere.
+REPAINT_CPU_INLINE f16 where_positive(f16 condition, f16 x) {
+    const f4 zero = splat4(0.0F);
+    return {{chosen(condition.q[0] > zero, x.q[0], zero), chosen(condition.q[1] > zero, x.q[1], zero),
+             chosen(condition.q[2] > zero, x.q[2], zero), chosen(condition.q[3] > zero, x.q[3], zero)}};
+}
 REPAINT_CPU_INLINE f4 power_of_two(f4 n) { return reinterpret_cast<f4>((__builtin_convertvector(n, i4) + 127) << 23); }
 /// x * 2^n for n an integer in [-126, 127].
 REPAINT_CPU_INLINE f16 scale_by_power(f16 x, f16 n) {
@@ -170,3 +185,25 @@ REPAINT_CPU_INLINE f16 exp(f16 x) {
 
 /// x / (1 + e^-x)
 REPAINT_CPU_INLINE f16 silu(f16 x) { return x / (splat(1.0F) + exp(splat(0.0F) - x)); }
+
+REPAINT_CPU_INLINE f16 activated(activation f, f16 x) {
+    switch (f) {
+    case activation::silu: return silu(x);
+    case activation::relu: return max(splat(0.0F), x);
+    default: return x;
+    }
+}
+
+/// f'(x) dy
+REPAINT_CPU_INLINE f16 activated_vjp(activation f, f16 x, f16 dy) {
+    switch (f) {
+    case activation::silu: {
+        // With s = 1 / (1 + e^-x): s + x s (1 - s), where 1 - s is had without a difference.
+        const f16 e = exp(splat(0.0F) - x);
+        const f16 s = splat(1.0F) / (splat(1.0F) + e);
+        return dy * fma(x * (e * s), s, s);
+    }
+    case activation::relu: return where_positive(x, dy);
+    default: return dy;
+    }
+}

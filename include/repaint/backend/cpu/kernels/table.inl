@@ -14,5 +14,11 @@ inline constexpr kernel_table kernels{
     softmax,
     scale,
     double_row,
-    average_rows,
+    halve_rows,
+    transpose,
+    activation_vjp,
+    normalise_sums,
+    normalise_vjp,
+    softmax_vjp,
+    softmax_vjp_of_key,
 };

@@ -201,10 +201,7 @@ inline void winograd_output(const float* m, std::ptrdiff_t point_stride, std::pt
                     if (e.residual != nullptr) {
                         value = value + load(e.residual + at + 16 * x);
                     }
-                    if (e.silu) {
-                        value = silu(value);
-                    }
-                    store(plane + at + 16 * x, value);
+                    store(plane + at + 16 * x, activated(e.then, value));
                 }
             }
         }

@@ -1,0 +1,155 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <repaint/concepts.hpp>
+#include <repaint/diffusion/conditioner.hpp>
+#include <repaint/diffusion/float_schedule.hpp>
+#include <repaint/diffusion/jump_schedule.hpp>
+#include <repaint/diffusion/scheduler_loop.hpp>
+#include <repaint/diffusion/scheduler_settings.hpp>
+#include <repaint/ops.hpp>
+
+namespace repaint {
+
+/// The timesteps that MONAI's schedulers visit, ascending. spec: "" for all; "300" spread over 0 ... steps - 1, both
+/// ends included, as MONAI does since 1.6; "ddim300", or "300" when the settings say leading, every (steps / 300)-th
+/// from 0, as MONAI Generative and MONAI up to 1.5 did. An offset moves the first. Throws std::invalid_argument, also
+/// when the offset leaves too few of them.
+[[nodiscard]] inline std::vector<int> monai_timesteps(int steps, std::string_view spec,
+                                                      const scheduler_settings& scheduler = {}) {
+    constexpr std::string_view strided = "ddim";
+    const bool asked = spec.size() > strided.size() && spec.substr(0, strided.size()) == strided;
+    const bool leading = asked || scheduler.spacing == timestep_spacing::leading;
+    const int offset = scheduler.offset;
+    const int count =
+        detail::plain_count("monai", steps, asked ? spec.substr(strided.size()) : spec, ", or \"ddim\" and a count");
+    const int most = leading ? (count - 1) * (steps / count) + 1 : count; // that the last count of them need
+    if (offset < 0 || most + offset > steps) {
+        throw std::invalid_argument("an offset of " + std::to_string(offset) + " does not leave " +
+                                    std::to_string(count) + " of " + std::to_string(steps) + " timesteps; take fewer");
+    }
+    std::vector<int> visited;
+    if (!leading) {
+        // Downwards in float32: where a timestep would be halfway, the error of that decides.
+        for (const float t : detail::evenly_spaced32(static_cast<float>(steps - 1 - offset), 0.0F, count)) {
+            visited.push_back(static_cast<int>(std::nearbyint(t)) + offset);
+        }
+        std::reverse(visited.begin(), visited.end());
+        return visited;
+    }
+    visited = detail::leading_timesteps(steps, count);
+    for (int& t : visited) {
+        t += offset;
+    }
+    return visited;
+}
+
+/// The walk of the tutorial: at every timestep n_sample passes, each a step down, with a step back up between them.
+/// Timestep 0 has one, which does not ask the network. timesteps: those visited, ascending. Throws
+/// std::invalid_argument when an option but n_sample is not at its default, when n_sample is below 1, when the network
+/// would never be asked, or when there would be more than 10 million transitions.
+[[nodiscard]] inline std::vector<transition> monai_walk(std::span<const int> timesteps, const jump_options& options) {
+    const jump_options defaults;
+    const auto refuse = [](const std::string& why) { throw std::invalid_argument("the algorithm monai " + why); };
+    const std::pair<const char*, bool> others[]{
+        {"jump_length", options.jump_length != defaults.jump_length},
+        {"jump_n_sample", options.jump_n_sample != defaults.jump_n_sample},
+        {"jump2_length", options.jump2_length != defaults.jump2_length},
+        {"jump2_n_sample", options.jump2_n_sample != defaults.jump2_n_sample},
+        {"jump3_length", options.jump3_length != defaults.jump3_length},
+        {"jump3_n_sample", options.jump3_n_sample != defaults.jump3_n_sample},
+        {"start_resampling", options.start_resampling != defaults.start_resampling}};
+    for (const auto& [name, given] : others) {
+        if (given) {
+            refuse(std::string("does not jump, it passes n_sample times over every step: ") + name +
+                   " must be left alone");
+        }
+    }
+    if (options.n_sample < 1) {
+        throw std::invalid_argument("n_sample must be at least 1, got " + std::to_string(options.n_sample));
+    }
+    if (timesteps.empty() || timesteps.back() == 0) {
+        refuse("asks the network at no timestep but those above 0, so there must be one");
+    }
+    if (timesteps.size() * 2 > detail::most_transitions / static_cast<std::size_t>(options.n_sample)) {
+        refuse("would make more than " + std::to_string(detail::most_transitions) +
+               " transitions; lower n_sample or timesteps");
+    }
+    std::vector<transition> walk;
+    for (auto k = static_cast<int>(timesteps.size()) - 1; k >= 0; --k) {
+        const int passes = timesteps[static_cast<std::size_t>(k)] > 0 ? options.n_sample : 1;
+        for (int pass = 1; pass < passes; ++pass) {
+            walk.push_back({.from = k, .to = k - 1});
+            walk.push_back({.from = k - 1, .to = k});
+        }
+        walk.push_back({.from = k, .to = k - 1});
+    }
+    return walk;
+}
+
+/// The transitions of MONAI's inpainting tutorial (2d_ddpm_inpainting), whose schedulers these are: DDPMScheduler's, or
+/// DDIMScheduler's when the process has an eta. A step down draws the noise of the known region first, then asks the
+/// network and makes the scheduler's step, which may draw; then what is known replaces x. What the tutorial gets wrong
+/// stays wrong, at the places marked below. Guidance is not part of it.
+template <diffusion_backend B> class monai_loop {
+public:
+    /// Both must outlive it. The keep mask of `known` must hold 0 and 1 only (monai_keep).
+    monai_loop(const scheduled_process& process, const known_region<B>& known) : process_(&process), known_(&known) {}
+
+    /// False at timestep 0, too: the tutorial never makes the last step, so what is filled keeps the noise of timestep 0
+    /// (a deviation of 0.01 with the usual schedule) and is not clipped.
+    [[nodiscard]] bool evaluates(const transition& move) const {
+        return move.to < move.from && process_->timestep(move.from) > 0;
+    }
+
+    /// x: at move.from, then at move.to. x0, when not null, receives the predicted x_0 of a reverse step.
+    template <denoiser<B> D, noise_source<B> N>
+    void operator()(B& b, tensor_of<B>& x, const transition& move, bool, D& denoise, N& noise, tensor_of<B>* x0) const {
+        const float_schedule& training = process_->training;
+        if (move.to > move.from) {
+            // x is at timestep t - 1 and should get the noise of t; it gets that of t - 1.
+            const auto z = noise(b, x.shape());
+            ops::forward_step(b, x, z, training.forward(process_->timestep(move.to) - 1));
+            return;
+        }
+        const int t = process_->timestep(move.from);
+        if (t == 0) {
+            known_->impose(b, x, mixing{}, b.upload(host_tensor(x.shape())));
+            return;
+        }
+        const auto noise_of_known = noise(b, x.shape());
+        const auto prediction = denoise(b, x, move.from);
+        const posterior step = monai_step(*process_, t);
+        if (monai_step_draws(*process_, t)) {
+            ops::reverse_step(b, x, prediction, noise(b, x.shape()), step, x0);
+        } else {
+            ops::reverse_step(b, x, prediction, noise_of_known, step, x0); // which it does not use
+        }
+        // The level of t - 1 whatever timesteps are visited, as of DDPMScheduler's step.
+        known_->impose(b, x, training.marginal(t - 1), noise_of_known);
+    }
+
+private:
+    const scheduled_process* process_;
+    const known_region<B>* known_;
+};
+
+/// The keep mask as the tutorial reads it: known is what equals 1, soft values are filled.
+[[nodiscard]] inline host_tensor monai_keep(const host_tensor& keep) {
+    host_tensor result(keep.shape());
+    for (std::size_t i = 0; i < keep.size(); ++i) {
+        result.values()[i] = keep.values()[i] == 1.0F ? 1.0F : 0.0F;
+    }
+    return result;
+}
+
+} // namespace repaint
