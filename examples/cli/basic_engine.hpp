@@ -54,12 +54,26 @@ inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_c
 template <repaint::tensor_backend B> class basic_engine final : public engine {
 public:
     template <class... Arguments>
-    basic_engine(std::string_view name, int threads, const opened_source& source, Arguments&&... backend_arguments)
-        : name_(name), threads_(threads), backend_(std::forward<Arguments>(backend_arguments)...),
-          model_(make_model(backend_, source)) {}
+    basic_engine(std::string_view name, const engine_options& options, const opened_source& source,
+                 Arguments&&... backend_arguments)
+        : name_(name), threads_(options.threads), backend_(std::forward<Arguments>(backend_arguments)...),
+          model_(make_model(backend_, source)) {
+        if (source.classifier) {
+            classifier_.emplace(repaint::load_classifier(backend_, *source.classifier));
+            classifier_scale_ = options.guidance->scale;
+        }
+    }
 
     [[nodiscard]] const repaint::model_description& description() const override { return model_.description; }
     [[nodiscard]] const repaint::unet_config& network() const override { return model_.network.config(); }
+
+    [[nodiscard]] const repaint::classifier_config* classifier() const override {
+        return classifier_ ? &classifier_->config() : nullptr;
+    }
+
+    [[nodiscard]] int classes() const override {
+        return network().classes > 0 || !classifier_ ? network().classes : classifier_->config().classes;
+    }
 
     [[nodiscard]] std::string_view name() const override { return name_; }
     [[nodiscard]] int threads() const override {
@@ -72,9 +86,19 @@ public:
     [[nodiscard]] int training_steps() const override { return model_.diffusion.training.size(); }
 
     [[nodiscard]] std::size_t evaluations(const repaint::inpaint_options& options) override {
-        const repaint::inpainter<B> inpaint(backend_, model_, options);
-        return static_cast<std::size_t>(repaint::network_evaluations(inpaint.walk()));
+        repaint::inpainter<B> planned(backend_, model_, options);
+        guide(planned, {0}); // refuses an algorithm without guidance
+        return planned.evaluations();
     }
+
+    [[nodiscard]] std::size_t evaluations(const repaint::sampling_options& options) override {
+        repaint::unconditional_sampler<B> planned(backend_, model_, options);
+        guide(planned, {0}); // refuses an algorithm without guidance
+        return planned.evaluations();
+    }
+
+    [[nodiscard]] repaint::value_range data_range() const override { return model_.diffusion.data_range; }
+    [[nodiscard]] repaint::scheduler_settings scheduler() const override { return model_.diffusion.scheduler; }
 
     batch_outcome inpaint(const batch_request& request, const saved_batch* from,
                           const progress_observer& observe) override {
@@ -82,6 +106,14 @@ public:
             return run(request, repaint::torch_cpu_noise(request.seed), from, observe);
         }
         return run(request, repaint::philox_noise(request.seed), from, observe);
+    }
+
+    std::optional<repaint::host_tensor> sample(const sample_request& request,
+                                               const progress_observer& observe) override {
+        if (request.noise == noise_kind::torch_cpu) {
+            return draw(request, repaint::torch_cpu_noise(request.seed), observe);
+        }
+        return draw(request, repaint::philox_noise(request.seed), observe);
     }
 
     repaint::host_tensor predict(const repaint::host_tensor& x, float timestep, std::span<const int> labels) override {
@@ -101,26 +133,73 @@ public:
             const std::vector<int> labels(network.config().classes > 0 ? static_cast<std::size_t>(shape.n) : 0, 0);
             repaint::philox_noise noise(0);
             timed_.emplace(noise(backend_, shape), network.embed(backend_, 500.0F, labels));
+            if (classifier_) {
+                timed_->guide.emplace(*classifier_, timed_process_,
+                                      std::vector<int>(static_cast<std::size_t>(shape.n), 0), classifier_scale_);
+            }
         }
         backend_.synchronize();
         const auto start = std::chrono::steady_clock::now();
         const auto prediction = network(backend_, timed_->x, timed_->embedding);
+        if (timed_->guide) {
+            const auto gradient = (*timed_->guide)(backend_, timed_->x, timed_process_.schedule.size() / 2);
+        }
         backend_.synchronize();
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
 private:
     static repaint::diffusion_model<B> make_model(B& backend, const opened_source& source) {
-        if (const auto* preset = std::get_if<repaint::model_preset>(&source)) {
+        if (const auto* preset = std::get_if<repaint::model_preset>(&source.model)) {
             return repaint::random_model(backend, *preset);
         }
-        return repaint::load_model(backend, std::get<repaint::opened_model>(source));
+        return repaint::load_model(backend, std::get<repaint::opened_model>(source.model));
+    }
+
+    /// The labels of a request's pictures, drawn if asked for; options keep them if the network itself takes labels.
+    template <class Options, class N>
+    std::vector<int> take_labels(Options& options, bool drawn, int pictures, N& noise) const {
+        if (drawn) {
+            options.labels = noise.labels(pictures, classes());
+        }
+        auto labels = options.labels;
+        if (network().classes == 0 && classifier_) {
+            options.labels.clear(); // they are the classifier's alone
+        }
+        if (labels.size() == 1) {
+            labels.resize(static_cast<std::size_t>(pictures), labels.front());
+        }
+        return labels;
+    }
+
+    /// Has the classifier, if there is one, guide an inpainter or sampler, which must stay where it is.
+    template <class Runner> void guide(Runner& runner, std::vector<int> labels) {
+        if (classifier_) {
+            runner.guide_with(repaint::class_guidance<B>(*classifier_, runner.process(), std::move(labels),
+                                                         classifier_scale_, model_.diffusion.timestep_scale));
+        }
+    }
+
+    template <class N>
+    std::optional<repaint::host_tensor> draw(const sample_request& request, N noise, const progress_observer& observe) {
+        auto options = request.options;
+        auto labels = take_labels(options, request.draw_labels, request.shape.n, noise);
+        repaint::unconditional_sampler<B> draw_images(backend_, model_, options);
+        guide(draw_images, std::move(labels));
+        try {
+            return draw_images(request.shape, std::move(noise), observe);
+        } catch (const repaint::cancelled&) {
+            return std::nullopt;
+        }
     }
 
     template <class N>
     batch_outcome run(const batch_request& request, N noise, const saved_batch* from,
                       const progress_observer& observe) {
-        const repaint::inpainter<B> inpaint(backend_, model_, request.options);
+        auto options = request.options;
+        auto labels = take_labels(options, request.draw_labels, request.images.shape().n, noise);
+        repaint::inpainter<B> inpaint(backend_, model_, options);
+        guide(inpaint, std::move(labels));
         using state_type = typename repaint::inpainting<B, N>::state_type;
         auto running = [&] {
             if (from == nullptr) {
@@ -133,6 +212,7 @@ private:
         batch_outcome outcome;
         if (running.advance(observe)) {
             outcome.images = running.result();
+            outcome.noise = to_words(running.state().noise);
         } else {
             auto state = running.state();
             outcome.stopped = {std::move(state.x), state.position, to_words(state.noise)};
@@ -143,6 +223,7 @@ private:
     struct timed_input {
         repaint::tensor_of<B> x;
         typename repaint::unet<B>::embedding embedding;
+        std::optional<repaint::class_guidance<B>> guide;
         timed_input(repaint::tensor_of<B> input, typename repaint::unet<B>::embedding e)
             : x(std::move(input)), embedding(std::move(e)) {}
     };
@@ -151,6 +232,9 @@ private:
     int threads_;
     B backend_;
     repaint::diffusion_model<B> model_;
+    std::optional<repaint::classifier<B>> classifier_;
+    float classifier_scale_ = 1.0F;
+    repaint::diffusion_process timed_process_{repaint::noise_schedule::linear()};
     std::optional<timed_input> timed_;
 };
 

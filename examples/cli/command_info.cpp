@@ -1,6 +1,10 @@
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
+#include <vector>
 
 #include <repaint/backend/dry.hpp>
 
@@ -22,80 +26,148 @@ std::string billions(std::uint64_t count) {
 
 std::string yes(bool b) { return b ? "true" : "false"; }
 
-const char* text(repaint::prediction_type p) {
+const char* text_of(repaint::prediction_type p) {
     switch (p) {
     case repaint::prediction_type::epsilon: return "epsilon";
     case repaint::prediction_type::x_0: return "x_0";
     case repaint::prediction_type::previous_x: return "previous_x";
+    case repaint::prediction_type::velocity: return "velocity";
     }
     return "";
 }
 
-const char* text(repaint::variance_type v) {
+const char* text_of(repaint::variance_type v) {
     switch (v) {
     case repaint::variance_type::learned_range: return "learned_range";
     case repaint::variance_type::learned: return "learned";
+    case repaint::variance_type::learned_range_linear: return "learned_range_linear";
+    case repaint::variance_type::learned_linear: return "learned_linear";
     case repaint::variance_type::fixed_small: return "fixed_small";
     case repaint::variance_type::fixed_large: return "fixed_large";
     }
     return "";
 }
 
+/// The lines that U-Nets and classifiers have in common.
+void print_file(const repaint::model_description& about) {
+    line("family", about.family);
+    line("file", about.format);
+    line("tensors", thousands(about.tensors));
+    line("parameters", thousands(about.parameters));
+    if (about.image_size > 0) {
+        line("image_size", std::to_string(about.image_size));
+    }
+}
+
+std::string channels_by_level(const repaint::unet_config& network) {
+    std::string text;
+    for (const auto& level : network.levels) {
+        text += text.empty() ? "" : ",";
+        text += std::to_string(level.channels);
+    }
+    return text;
+}
+
+std::string attention_at(const repaint::unet_config& network) {
+    std::string text;
+    for (std::size_t level = 0; level < network.levels.size(); ++level) {
+        if (network.levels[level].attention) {
+            text += text.empty() ? "1/" : ", 1/";
+            text += std::to_string(1 << level);
+        }
+    }
+    return text.empty() ? "the middle only" : text + " of the size, and the middle";
+}
+
+void print_cost(const repaint::shape4& size, const repaint::dry_backend& dry, std::uint64_t multiply_adds,
+                const std::string& per) {
+    line(("at " + std::to_string(size.w) + "x" + std::to_string(size.h)).c_str(),
+         bytes_text(static_cast<double>(dry.peak_bytes())) + " of activations at the peak, " + billions(multiply_adds) +
+             " multiply-adds per " + per);
+}
+
+void print_notes(const repaint::model_description& about) {
+    for (const auto& remark : about.remarks) {
+        line("note", remark);
+    }
+}
+
+void print_classifier(const repaint::opened_classifier& opened, const std::string& text) {
+    const auto& about = opened.description;
+    const auto& body = opened.network.body;
+    repaint::dry_backend dry;
+    const auto classifier = repaint::load_classifier(dry, opened);
+    const auto size = model_size(text, body, about);
+    repaint::check_image_shape(opened.network, size);
+    const repaint::diffusion_process process{repaint::noise_schedule::linear()};
+    const repaint::class_guidance<repaint::dry_backend> guide(classifier, process, {0}, 1.0F);
+    const auto x = dry.allocate(size);
+    const auto embedding = classifier.embed(dry, 0.0F);
+    const auto before = dry.multiply_adds();
+    const auto gradient = guide.gradient(dry, x, embedding);
+    print_file(about);
+    line("image channels", std::to_string(body.in_channels));
+    line("classifier_width", std::to_string(body.model_channels));
+    line("channels by level", channels_by_level(body));
+    line("classifier_depth", std::to_string(body.res_blocks));
+    line("attention at", attention_at(body));
+    line("heads", "of " + std::to_string(body.head_channels) + " channels");
+    line("scale-shift norm", yes(body.scale_shift_norm));
+    line("resblock_updown", yes(body.resblock_updown));
+    line("classes", std::to_string(opened.network.classes));
+    const std::string side = std::to_string(opened.network.image_size);
+    line("image sizes",
+         opened.network.image_size > 0 ? side + "x" + side : "multiples of " + std::to_string(body.size_multiple()));
+    line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");
+    print_cost(size, dry, dry.multiply_adds() - before, "gradient");
+    print_notes(about);
+    line("use", "guides another model: repaint inpaint MODEL --classifier FILE --label CLASS ...");
+}
+
+void print_unet(const repaint::opened_model& opened, const std::string& text) {
+    const auto& about = opened.description;
+    const auto& network = opened.network;
+    repaint::dry_backend dry;
+    const auto model = repaint::load_model(dry, opened);
+    const auto size = model_size(text, network, about);
+    repaint::check_image_shape(network, size);
+    const auto x = dry.allocate(size);
+    const std::vector<int> labels(network.classes > 0 ? 1 : 0, 0);
+    const auto embedding = model.network.embed(dry, 0.0F, labels);
+    const auto before = dry.multiply_adds();
+    const auto prediction = model.network(dry, x, embedding);
+    print_file(about);
+    line("image channels",
+         std::to_string(network.in_channels) + " in, " + std::to_string(network.out_channels) + " out");
+    line("num_channels", std::to_string(network.model_channels));
+    line("channels by level", channels_by_level(network));
+    line("num_res_blocks", std::to_string(network.res_blocks));
+    line("attention at", attention_at(network));
+    line("heads", network.head_channels > 0 ? "of " + std::to_string(network.head_channels) + " channels"
+                                            : std::to_string(network.heads));
+    line("new attention order", yes(network.order == repaint::qkv_order::grouped));
+    line("scale-shift norm", yes(network.scale_shift_norm));
+    line("resblock_updown", yes(network.resblock_updown));
+    line("classes", network.classes > 0 ? std::to_string(network.classes) : "none");
+    line("prediction", text_of(opened.diffusion.prediction));
+    line("variance", text_of(opened.diffusion.variance));
+    line("noise schedule", about.schedule);
+    line("image sizes", "multiples of " + std::to_string(network.size_multiple()));
+    line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");
+    print_cost(size, dry, dry.multiply_adds() - before, "evaluation");
+    print_notes(about);
+}
+
 } // namespace
 
 void print_info(const info_command& command) {
-    const auto opened = open(command.model.files());
-    const auto& about = opened.description;
-    const auto& network = opened.network;
-
-    repaint::dry_backend dry;
-    const auto model = repaint::load_model(dry, opened);
-    const auto size = model_size(command.size, network, about);
-    repaint::check_image_shape(network, size);
-    {
-        const auto x = dry.allocate(size);
-        const std::vector<int> labels(network.classes > 0 ? 1 : 0, 0);
-        const auto embedding = model.network.embed(dry, 0.0F, labels);
-        const auto before = dry.multiply_adds();
-        const auto prediction = model.network(dry, x, embedding);
-        line("family", about.family);
-        line("file", about.format);
-        line("tensors", thousands(about.tensors));
-        line("parameters", thousands(about.parameters));
-        std::string channels;
-        std::string attention;
-        for (std::size_t level = 0; level < network.levels.size(); ++level) {
-            channels += (level == 0 ? "" : ",") + std::to_string(network.levels[level].channels);
-            if (network.levels[level].attention) {
-                attention += (attention.empty() ? "1/" : ", 1/") + std::to_string(1 << level);
-            }
-        }
-        if (about.image_size > 0) {
-            line("image_size", std::to_string(about.image_size));
-        }
-        line("image channels",
-             std::to_string(network.in_channels) + " in, " + std::to_string(network.out_channels) + " out");
-        line("num_channels", std::to_string(network.model_channels));
-        line("channels by level", channels);
-        line("num_res_blocks", std::to_string(network.res_blocks));
-        line("attention at", attention.empty() ? "the middle only" : attention + " of the size, and the middle");
-        line("heads", network.head_channels > 0 ? "of " + std::to_string(network.head_channels) + " channels"
-                                                : std::to_string(network.heads));
-        line("new attention order", yes(network.order == repaint::qkv_order::grouped));
-        line("scale-shift norm", yes(network.scale_shift_norm));
-        line("resblock_updown", yes(network.resblock_updown));
-        line("classes", network.classes > 0 ? std::to_string(network.classes) : "none");
-        line("prediction", text(opened.diffusion.prediction));
-        line("variance", text(opened.diffusion.variance));
-        line("noise schedule", about.schedule);
-        line("image sizes", "multiples of " + std::to_string(network.size_multiple()));
-        line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");
-        line(("at " + std::to_string(size.w) + "x" + std::to_string(size.h)).c_str(),
-             bytes_text(static_cast<double>(dry.peak_bytes())) + " of activations at the peak, " +
-                 billions(dry.multiply_adds() - before) + " multiply-adds per evaluation");
-    }
-    for (const auto& remark : about.remarks) {
-        line("note", remark);
+    const auto files = command.model.files();
+    std::error_code none;
+    if (std::filesystem::is_regular_file(files.weights, none) &&
+        repaint::is_guided_classifier(repaint::read_checkpoint(files.weights))) {
+        print_classifier(repaint::open_classifier(files), command.size);
+    } else {
+        print_unet(open(files), command.size);
     }
 }
 

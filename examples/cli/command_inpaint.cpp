@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <cctype>
 #include <cstdio>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -9,7 +7,9 @@
 #include <repaint/io/npy.hpp>
 
 #include "commands.hpp"
+#include "image_files.hpp"
 #include "run_state.hpp"
+#include "summary.hpp"
 #include "terminal.hpp"
 
 namespace cli {
@@ -18,49 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using repaint::host_tensor;
-using repaint::picture;
 using repaint::shape4;
-
-/// One image as it came: a picture, or a tensor from an .npy.
-struct source_image {
-    fs::path file;
-    std::optional<picture> pixels;
-    host_tensor values; ///< (1, c, h, w), empty while there are pixels
-
-    [[nodiscard]] int width() const { return pixels ? pixels->width : values.shape().w; }
-    [[nodiscard]] int height() const { return pixels ? pixels->height : values.shape().h; }
-    [[nodiscard]] host_tensor tensor(int channels) const {
-        return pixels ? repaint::to_tensor(*pixels, channels) : values;
-    }
-};
-
-std::string lower_extension(const fs::path& path) {
-    std::string extension = path.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return extension;
-}
-
-host_tensor image_of(const host_tensor& all, int index) {
-    const shape4 s = all.shape();
-    const auto part = all.image(index);
-    return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
-}
-
-std::vector<source_image> read_images(const std::vector<fs::path>& files) {
-    std::vector<source_image> images;
-    for (const auto& file : files) {
-        if (lower_extension(file) == ".npy") {
-            const host_tensor all = repaint::read_npy(file);
-            for (int i = 0; i < all.shape().n; ++i) {
-                images.push_back({file, std::nullopt, image_of(all, i)});
-            }
-        } else {
-            images.push_back({file, repaint::read_picture(file), {}});
-        }
-    }
-    return images;
-}
 
 std::vector<host_tensor> read_masks(const inpaint_command& command) {
     const bool paint = command.keep.empty();
@@ -80,118 +38,16 @@ std::vector<host_tensor> read_masks(const inpaint_command& command) {
         } else {
             masks.push_back(repaint::keep_mask(repaint::read_picture(file),
                                                paint ? repaint::mask_polarity::paint : repaint::mask_polarity::keep));
+            if (command.walk.algorithm == repaint::algorithm::diffusers) {
+                // RePaintPipeline knows no soft edges in mask pictures.
+                for (float& value : masks.back().values()) {
+                    value = value >= 0.5F ? 1.0F : 0.0F;
+                }
+            }
         }
     }
     return masks;
 }
-
-/// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
-host_tensor stacked(const std::vector<const host_tensor*>& parts) {
-    if (std::all_of(parts.begin(), parts.end(), [&](const host_tensor* p) { return p == parts.front(); })) {
-        return *parts.front();
-    }
-    shape4 s = parts.front()->shape();
-    for (const auto* part : parts) {
-        s.c = std::max(s.c, part->shape().c);
-    }
-    host_tensor result({static_cast<int>(parts.size()), s.c, s.h, s.w});
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        auto to = result.image(static_cast<int>(i));
-        const auto from = parts[i]->values();
-        for (std::size_t at = 0; at < to.size(); ++at) {
-            to[at] = from[at % from.size()];
-        }
-    }
-    return result;
-}
-
-/// Where the pictures go.
-class output {
-public:
-    output(const fs::path& out, const std::vector<source_image>& images, int samples, bool raw) : raw_(raw) {
-        const std::size_t count = images.size() * static_cast<std::size_t>(samples);
-        const std::string extension = lower_extension(out);
-        if (extension == ".npy") {
-            array_ = out;
-        } else if (fs::is_directory(out) || (count > 1 && !is_picture(extension)) ||
-                   (count == 1 && extension.empty() && !out.has_filename())) {
-            fs::create_directories(out);
-            std::set<fs::path> used;
-            for (const auto& image : images) {
-                for (int sample = 1; sample <= samples; ++sample) {
-                    files_.push_back(unused(used, out, image.file.stem().string(), sample));
-                }
-            }
-        } else if (count > 1) {
-            throw std::invalid_argument("-o " + out.string() + " is one file, but " + std::to_string(count) +
-                                        " pictures are made: give a folder, or an .npy for all of them");
-        } else if (is_picture(extension)) {
-            files_.push_back(out);
-        } else {
-            throw std::invalid_argument("-o " + out.string() + " must end in .png, .jpg or .npy, or be a folder");
-        }
-        const fs::path folder = fs::absolute(out).parent_path();
-        if (!fs::is_directory(folder)) {
-            throw std::invalid_argument("-o " + out.string() + ": there is no folder " + folder.string());
-        }
-    }
-
-    [[nodiscard]] bool is_array() const { return !array_.empty(); }
-
-    /// Takes picture p, made from `image`; writes it unless all go into one .npy.
-    void add(std::size_t p, const source_image& image, const host_tensor& filled, const host_tensor& keep) {
-        if (is_array()) {
-            finished_.push_back(filled);
-        } else if (!image.pixels) {
-            repaint::write_picture(files_[p], repaint::to_picture(filled));
-        } else {
-            // Nothing is known of a raw sample: every pixel comes from the network, alpha still from the original.
-            const host_tensor nothing(keep.shape());
-            repaint::write_picture(files_[p], repaint::composed(*image.pixels, filled, 0, raw_ ? nothing : keep));
-        }
-    }
-
-    /// Writes what waits.
-    void finish() const {
-        if (!is_array()) {
-            return;
-        }
-        shape4 s = finished_.front().shape();
-        std::vector<float> values;
-        for (const auto& one : finished_) {
-            values.insert(values.end(), one.values().begin(), one.values().end());
-        }
-        s.n = static_cast<int>(finished_.size());
-        repaint::write_npy(array_, host_tensor(s, std::move(values)));
-    }
-
-    [[nodiscard]] std::vector<host_tensor>& finished() { return finished_; }
-
-private:
-    static bool is_picture(const std::string& extension) {
-        return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
-    }
-
-    /// stem.png, or stem-2.png, stem-3.png and so on from `number` up, whichever is not taken.
-    static fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::string& stem, int number) {
-        for (;; ++number) {
-            std::string name = stem;
-            if (number > 1) {
-                name += '-';
-                name += std::to_string(number);
-            }
-            const fs::path file = folder / (name + ".png");
-            if (used.insert(file).second) {
-                return file;
-            }
-        }
-    }
-
-    bool raw_;
-    fs::path array_;
-    std::vector<fs::path> files_;
-    std::vector<host_tensor> finished_;
-};
 
 template <class T> std::string joined(const std::vector<T>& list) {
     std::string text;
@@ -215,12 +71,17 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"image", joined(c.images)},
             {"keep", joined(c.keep)},
             {"paint", joined(c.paint)},
+            {"algorithm", repaint::algorithm_name(c.walk.algorithm)},
+            {"eta", c.eta ? std::to_string(*c.eta) : "none"},
             {"timesteps", c.walk.timesteps},
             {"jumps", joined(std::vector<int>{j.n_sample, j.jump_length, j.jump_n_sample, j.jump2_length,
                                               j.jump2_n_sample, j.jump3_length, j.jump3_n_sample, j.start_resampling})},
             {"seed", std::to_string(c.seed)},
             {"noise", c.noise == noise_kind::philox ? "philox" : "torch-cpu"},
-            {"label", joined(c.labels)},
+            {"label", c.draw_labels ? "random" : joined(c.labels)},
+            {"classifier", c.model.classifier ? c.model.classifier->filename().string() + " times " +
+                     std::to_string(c.model.classifier_scale)
+                                              : "none"},
             {"samples", std::to_string(c.samples)},
             {"batch", std::to_string(c.batch)},
             {"raw", c.raw ? "yes" : "no"},
@@ -248,7 +109,11 @@ int inpaint(const inpaint_command& command) {
                                     ": give one label for all, or one for each image");
     }
     const auto mask_of = [&](std::size_t image) -> const host_tensor& { return masks[masks.size() == 1 ? 0 : image]; };
-    output out(command.out, images, command.samples, command.raw);
+    std::vector<std::string> stems;
+    for (const auto& image : images) {
+        stems.push_back(image.file.stem().string());
+    }
+    output out(command.out, stems, command.samples);
     for (std::size_t i = 0; i < images.size(); ++i) {
         const shape4 s{1, mask_of(i).shape().c, images[i].height(), images[i].width()};
         try {
@@ -262,7 +127,7 @@ int inpaint(const inpaint_command& command) {
         }
     }
 
-    const auto model = make_engine(command.model.files(), command.model.engine);
+    const auto model = make_engine(command.model.files(), command.model.computing());
     const auto& network = model->network();
     for (const auto& image : images) {
         const int channels = image.pixels ? network.in_channels : image.values.shape().c;
@@ -271,12 +136,12 @@ int inpaint(const inpaint_command& command) {
                                         " channels, a picture has 1 or 3: give an .npy");
         }
         try {
-            repaint::check_image_shape(network, {1, channels, image.height(), image.width()});
+            check_image_shape(*model, {1, channels, image.height(), image.width()});
         } catch (const repaint::shape_error& wrong) {
             throw repaint::shape_error(image.file.string() + ": " + wrong.what());
         }
     }
-    repaint::check_labels(network, command.labels);
+    check_labels(*model, command.labels, command.draw_labels);
 
     // Picture p is sample p % samples of image p / samples.
     const auto samples = static_cast<std::size_t>(command.samples);
@@ -297,7 +162,9 @@ int inpaint(const inpaint_command& command) {
     repaint::inpaint_options options;
     options.timesteps = command.walk.timesteps;
     options.jumps = command.walk.jumps;
+    options.eta = command.eta;
     options.composite = !command.raw;
+    options.algorithm = command.walk.algorithm;
     const std::size_t evaluations = batches.size() * model->evaluations(options);
 
     const auto settings = settings_of(command, *model);
@@ -319,8 +186,6 @@ int inpaint(const inpaint_command& command) {
     if (!command.quiet) {
         const shape4 first{static_cast<int>(batches[0].last), network.in_channels, images[0].height(),
                            images[0].width()};
-        model->time_evaluation(first); // the first one warms caches
-        const double seconds = model->time_evaluation(first);
         double unknown = 0.0;
         for (std::size_t i = 0; i < images.size(); ++i) {
             double sum = 0.0;
@@ -329,17 +194,8 @@ int inpaint(const inpaint_command& command) {
             }
             unknown += sum / static_cast<double>(mask_of(i).size());
         }
-        std::fprintf(stderr, "%s: %s, %s parameters, on %s; %s of %dx%d, %.1f %% to fill; %zu evaluations, about %s\n",
-                     command.model.weights.filename().c_str(), model->description().family.c_str(),
-                     thousands(model->description().parameters).c_str(), std::string(model->name()).c_str(),
-                     counted(pictures, "picture").c_str(), images[0].width(), images[0].height(),
-                     100.0 * unknown / static_cast<double>(images.size()), evaluations,
-                     duration_text(seconds * static_cast<double>(evaluations)).c_str());
-        for (const auto& remark : model->description().remarks) {
-            if (!remark.starts_with("settings from")) {
-                std::fprintf(stderr, "note: %s\n", remark.c_str());
-            }
-        }
+        print_summary(*model, {command.model.weights, pictures, first, unknown / static_cast<double>(images.size()),
+                               evaluations});
     }
 
     progress_bar bar(evaluations, command.quiet);
@@ -354,12 +210,13 @@ int inpaint(const inpaint_command& command) {
         request.options = options;
         request.seed = command.seed + first;
         request.noise = command.noise;
+        request.draw_labels = command.draw_labels;
         std::vector<const host_tensor*> keeps;
         std::vector<float> values;
         shape4 s;
         for (std::size_t p = first; p < last; ++p) {
             const std::size_t i = image_of_picture(p);
-            const host_tensor image = images[i].tensor(network.in_channels);
+            const host_tensor image = images[i].tensor(network.in_channels, model->data_range());
             s = image.shape();
             values.insert(values.end(), image.values().begin(), image.values().end());
             keeps.push_back(&mask_of(i));
@@ -391,7 +248,14 @@ int inpaint(const inpaint_command& command) {
         evaluated += evaluations / batches.size();
         for (std::size_t p = first; p < last; ++p) {
             const std::size_t i = image_of_picture(p);
-            out.add(p, images[i], image_of(*outcome.images, static_cast<int>(p - first)), mask_of(i));
+            const host_tensor filled = image_of(*outcome.images, static_cast<int>(p - first));
+            if (images[i].pixels) {
+                // Nothing is known of a raw sample: every pixel comes from the network, alpha still from the original.
+                const host_tensor nothing(mask_of(i).shape());
+                out.add(p, filled, model->data_range(), *images[i].pixels, command.raw ? nothing : mask_of(i));
+            } else {
+                out.add(p, filled, model->data_range());
+            }
         }
     }
     out.finish();

@@ -30,18 +30,22 @@ void print_turns(const std::vector<repaint::transition>& walk) {
 void print_schedule(const schedule_command& command) {
     int steps = command.diffusion_steps;
     double seconds = command.seconds_per_evaluation;
+    repaint::scheduler_settings scheduler;
     if (command.model) {
         const auto model = make_engine(command.model->files(), command.model->engine);
         const auto size = model_size(command.size, model->network(), model->description());
         steps = model->training_steps();
+        scheduler = model->scheduler();
         model->time_evaluation(size);
         seconds = model->time_evaluation(size);
     }
-    const auto timesteps = repaint::respaced_timesteps(steps, command.walk.timesteps);
-    const auto walk = repaint::jump_schedule(static_cast<int>(timesteps.size()), command.walk.jumps);
-    const auto evaluations = static_cast<std::size_t>(repaint::network_evaluations(walk));
+    const auto how = command.walk.algorithm;
+    const auto timesteps = repaint::visited_timesteps(how, steps, command.walk.timesteps, scheduler);
+    const auto walk = repaint::inpainting_walk(how, timesteps, command.walk.jumps);
+    const auto evaluations = repaint::inpainting_evaluations(how, timesteps, walk);
+    const auto down = static_cast<std::size_t>(repaint::network_evaluations(walk));
     std::printf("%zu timesteps of %d, %zu evaluations, %zu transitions (%zu down, %zu up)\n", timesteps.size(), steps,
-                evaluations, walk.size(), evaluations, walk.size() - evaluations);
+                evaluations, walk.size(), down, walk.size() - down);
     if (seconds > 0.0) {
         std::printf("about %s at %.3g s per evaluation\n",
                     duration_text(seconds * static_cast<double>(evaluations)).c_str(), seconds);
@@ -50,6 +54,9 @@ void print_schedule(const schedule_command& command) {
         for (const auto& move : walk) {
             std::printf("%d %d\n", move.from, move.to);
         }
+    } else if (how == repaint::algorithm::monai && command.walk.jumps.n_sample > 1) {
+        // It turns after every step.
+        std::printf("%d \\ -1, every step %d times\n", walk.front().from, command.walk.jumps.n_sample);
     } else {
         print_turns(walk);
     }

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include <repaint/inpainter.hpp>
+#include <repaint/model/guided_classifier.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>
+#include <repaint/unconditional_sampler.hpp>
 
 /// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each
 /// backend's engine lives in a translation unit of its own (engine_reference.cpp, ...).
@@ -26,8 +28,20 @@ enum class noise_kind { philox, torch_cpu };
 struct batch_request {
     repaint::host_tensor images; ///< (n, c, h, w)
     repaint::host_tensor keep;   ///< (1 or n, 1 or c, h, w)
+    /// labels: of the network, the classifier or both, which must be there for them
     repaint::inpaint_options options;
-    std::uint64_t seed = 0; ///< of the first picture
+    bool draw_labels = false; ///< from the noise source, before any noise, instead of options.labels
+    std::uint64_t seed = 0;   ///< of the first picture
+    noise_kind noise = noise_kind::philox;
+};
+
+/// Pictures that are drawn together, without anything known.
+struct sample_request {
+    repaint::shape4 shape;
+    /// labels: of the network, the classifier or both, which must be there for them
+    repaint::sampling_options options;
+    bool draw_labels = false; ///< from the noise source, before any noise, instead of options.labels
+    std::uint64_t seed = 0;   ///< of the first picture
     noise_kind noise = noise_kind::philox;
 };
 
@@ -42,6 +56,7 @@ struct saved_batch {
 struct batch_outcome {
     std::optional<repaint::host_tensor> images;
     saved_batch stopped;
+    std::vector<std::uint64_t> noise; ///< the noise source's state after the last draw for the images
 };
 
 using progress_observer = std::function<bool(const repaint::progress&)>;
@@ -50,7 +65,16 @@ using progress_observer = std::function<bool(const repaint::progress&)>;
 using model_source = std::variant<repaint::model_files, repaint::model_preset>;
 
 /// The same once the files have been read and checked.
-using opened_source = std::variant<repaint::opened_model, repaint::model_preset>;
+struct opened_source {
+    std::variant<repaint::opened_model, repaint::model_preset> model;
+    std::optional<repaint::opened_classifier> classifier = std::nullopt;
+};
+
+/// A classifier that guides every run of an engine.
+struct guidance_source {
+    repaint::model_files files;
+    float scale = 1.0F;
+};
 
 /// How a backend is to compute.
 struct engine_options {
@@ -58,6 +82,7 @@ struct engine_options {
     int threads = 0;          ///< 0: what suits the backend
     bool strict = false;      ///< only plain sums: PyTorch's rounding, slower
     std::string instructions; ///< of the processor; empty: the best that it has
+    std::optional<guidance_source> guidance = std::nullopt;
 };
 
 /// A loaded model on one backend.
@@ -72,6 +97,12 @@ public:
 
     [[nodiscard]] virtual const repaint::unet_config& network() const = 0;
 
+    /// What guides its runs; null: nothing.
+    [[nodiscard]] virtual const repaint::classifier_config* classifier() const = 0;
+
+    /// Classes that a label chooses among: the network's, else the classifier's, else 0.
+    [[nodiscard]] virtual int classes() const = 0;
+
     /// The backend's name, and the threads it uses.
     [[nodiscard]] virtual std::string_view name() const = 0;
     [[nodiscard]] virtual int threads() const = 0;
@@ -82,14 +113,26 @@ public:
     /// Network evaluations of one run. Throws std::invalid_argument when the options do not fit together.
     [[nodiscard]] virtual std::size_t evaluations(const repaint::inpaint_options& options) = 0;
 
+    [[nodiscard]] virtual std::size_t evaluations(const repaint::sampling_options& options) = 0;
+
+    /// What black and white are in the images that the network takes and returns.
+    [[nodiscard]] virtual repaint::value_range data_range() const = 0;
+
+    /// How the model's own scheduler samples.
+    [[nodiscard]] virtual repaint::scheduler_settings scheduler() const = 0;
+
     virtual batch_outcome inpaint(const batch_request& request, const saved_batch* from,
                                   const progress_observer& observe) = 0;
+
+    /// Nothing when an observer stopped it.
+    virtual std::optional<repaint::host_tensor> sample(const sample_request& request,
+                                                       const progress_observer& observe) = 0;
 
     /// One network evaluation at a timestep as the network was trained to read it.
     virtual repaint::host_tensor predict(const repaint::host_tensor& x, float timestep,
                                          std::span<const int> labels) = 0;
 
-    /// Seconds of one evaluation on noise, embeddings known, as within a run.
+    /// Seconds of one evaluation on noise, embeddings known, as within a run: with the guidance, if there is one.
     virtual double time_evaluation(repaint::shape4 shape) = 0;
 };
 
@@ -106,5 +149,11 @@ struct engine_entry {
 /// Opens the source and makes the engine that the options name. Throws std::invalid_argument when this build does not
 /// have it.
 [[nodiscard]] std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options);
+
+/// Throws shape_error unless images (n, c, h, w) fit the network and what guides it.
+void check_image_shape(const engine& with, const repaint::shape4& images);
+
+/// Throws std::invalid_argument unless labels are given, or drawn, exactly when the engine has classes, each in range.
+void check_labels(const engine& with, const std::vector<int>& labels, bool drawn);
 
 } // namespace cli

@@ -15,7 +15,9 @@ std::unique_ptr<engine> make_reference_engine(const opened_source& source, const
     if (openblas_set_num_threads != nullptr) {
         openblas_set_num_threads(used);
     }
-    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", used, source);
+    engine_options with = options;
+    with.threads = used;
+    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", with, source);
 }
 
 } // namespace cli

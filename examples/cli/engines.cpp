@@ -1,9 +1,12 @@
 #include <array>
+#include <cstdio>
 #include <stdexcept>
+#include <string>
 
 #include "engine.hpp"
 #include "engine_cpu.hpp"
 #include "engine_reference.hpp"
+#include "terminal.hpp"
 
 namespace cli {
 
@@ -13,20 +16,62 @@ std::span<const engine_entry> engines() {
     return entries;
 }
 
+namespace {
+
+/// Adds the classifier to a model that it can guide, and what there is to know about it to the model's remarks.
+void open_guidance(opened_source& opened, const guidance_source& from) {
+    auto& model = std::get<repaint::opened_model>(opened.model);
+    const auto& classifier =
+        opened.classifier.emplace(repaint::open_classifier(from.files, model.description.image_size));
+    repaint::check_guides(classifier.network, model.network);
+    auto& remarks = model.description.remarks;
+    std::array<char, 32> scale{};
+    std::snprintf(scale.data(), scale.size(), "%g", static_cast<double>(from.scale));
+    remarks.push_back("guided by " + from.files.weights.filename().string() + " (" + classifier.description.family +
+                      ", " + thousands(classifier.description.parameters) + " parameters) times " + scale.data());
+    for (const auto& remark : classifier.description.remarks) {
+        if (!remark.starts_with("settings from")) {
+            remarks.push_back(remark);
+        }
+    }
+}
+
+} // namespace
+
 repaint::opened_model open(const repaint::model_files& files) { return repaint::open_model(files); }
 
 std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options) {
     std::string available;
     for (const auto& entry : engines()) {
         if (options.backend.empty() || options.backend == entry.name) {
-            const auto* files = std::get_if<repaint::model_files>(&source);
-            return entry.make(files != nullptr ? opened_source(open(*files))
-                                               : opened_source(std::get<repaint::model_preset>(source)),
-                              options);
+            if (const auto* preset = std::get_if<repaint::model_preset>(&source)) {
+                return entry.make({*preset}, options);
+            }
+            opened_source opened{open(std::get<repaint::model_files>(source))};
+            if (options.guidance) {
+                open_guidance(opened, *options.guidance);
+            }
+            return entry.make(opened, options);
         }
         available += (available.empty() ? "" : ", ") + std::string(entry.name);
     }
     throw std::invalid_argument("the backend " + options.backend + " is not in this build, which has: " + available);
+}
+
+void check_image_shape(const engine& with, const repaint::shape4& images) {
+    repaint::check_image_shape(with.network(), images);
+    if (with.classifier() != nullptr) {
+        repaint::check_image_shape(*with.classifier(), images);
+    }
+}
+
+void check_labels(const engine& with, const std::vector<int>& labels, bool drawn) {
+    const std::vector<int> any{0}; // what is drawn is in range
+    if (with.network().classes == 0 && with.classifier() != nullptr) {
+        repaint::check_labels(*with.classifier(), drawn ? any : labels);
+    } else {
+        repaint::check_labels(with.network(), drawn ? any : labels);
+    }
 }
 
 } // namespace cli

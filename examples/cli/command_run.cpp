@@ -1,0 +1,399 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/torch_generator.hpp>
+#include <repaint/error.hpp>
+#include <repaint/io/bytes.hpp>
+#include <repaint/io/image.hpp>
+#include <repaint/io/official_crop.hpp>
+
+#include "basic_engine.hpp"
+#include "commands.hpp"
+#include "image_files.hpp"
+#include "official_config.hpp"
+#include "pairing.hpp"
+#include "summary.hpp"
+#include "terminal.hpp"
+
+namespace cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+using repaint::host_tensor;
+using repaint::picture;
+using repaint::shape4;
+
+/// A picture of the run and what becomes of it.
+struct run_picture {
+    fs::path gt;
+    fs::path mask;
+    std::string output; ///< the file's name in each of the folders
+};
+
+/// A data set with its pictures, in batches of data->batch_size.
+struct run_set {
+    const official_data* data = nullptr;
+    std::vector<run_picture> pictures;
+    std::string how; ///< they were paired
+};
+
+/// Pictures and masks as the official program prepares them, (n, 3, size, size): the pictures in [-1, 1], the masks in
+/// [0, 1], unthresholded.
+struct prepared_batch {
+    host_tensor gt;
+    host_tensor keep;
+};
+
+std::vector<fs::path> listed(const configured_path& from, const fs::path& configuration,
+                             std::vector<std::string>& notes) {
+    const fs::path found = from.found(configuration, notes);
+    try {
+        auto pictures = list_pictures(found);
+        // The official program reads GIF, so leaving them out would pair the others wrongly.
+        std::error_code no_folder;
+        for (const auto& entry : fs::recursive_directory_iterator(found, no_folder)) {
+            if (lower_extension(entry.path()) == ".gif") {
+                throw repaint::error(entry.path().string() + " is a GIF, which is not read here; accepted are .png, " +
+                                     ".jpg and .jpeg");
+            }
+        }
+        return pictures;
+    } catch (const repaint::error& wrong) {
+        throw repaint::error(from.place + from.key + ": " + wrong.what());
+    }
+}
+
+run_set set_of(const official_data& data, const fs::path& configuration, std::vector<std::string>& notes) {
+    run_set set;
+    set.data = &data;
+    const auto gts = listed(data.gt_path, configuration, notes);
+    const auto masks = listed(data.mask_path, configuration, notes);
+    file_pairing paired;
+    try {
+        paired = pair_files(gts, masks, {.mixed_by_order = true});
+    } catch (const std::invalid_argument& wrong) {
+        throw std::invalid_argument(data.mask_path.place + data.mask_path.key + ": " + wrong.what());
+    }
+    set.how = paired.how;
+    const std::string entry = "data.eval." + data.name + ".";
+    const std::size_t all = paired.pairs.size();
+    const auto offset = static_cast<std::size_t>(data.offset);
+    if (offset >= all) {
+        throw std::invalid_argument(entry + "offset is " + std::to_string(offset) + ", but there are only " +
+                                    counted(all, "picture"));
+    }
+    std::size_t count = all - offset;
+    if (data.max_len && static_cast<std::size_t>(*data.max_len) > count) {
+        notes.push_back(entry + "max_len is " + std::to_string(*data.max_len) + ", but there are only " +
+                        counted(count, "picture") + (offset > 0 ? " from the offset on" : "") +
+                        ": these are taken (the official program stops with an IndexError)");
+    } else if (data.max_len) {
+        count = static_cast<std::size_t>(*data.max_len);
+    }
+    if (const std::size_t rest = count % static_cast<std::size_t>(data.batch_size); data.drop_last && rest > 0) {
+        if (rest == count) {
+            throw std::invalid_argument(entry + "drop_last is true, and " + counted(count, "picture") +
+                                        " do not fill a batch of " + std::to_string(data.batch_size));
+        }
+        notes.push_back(entry + "drop_last is true: the last batch is left out, " + counted(rest, "picture"));
+        count -= rest;
+    }
+    for (std::size_t i = offset; i < offset + count; ++i) {
+        const auto& [gt, mask] = paired.pairs[i];
+        set.pictures.push_back({gt, mask, gt.stem().string() + ".png"});
+    }
+    return set;
+}
+
+std::vector<fs::path> folders_of(const official_folders& paths) {
+    std::vector<fs::path> folders;
+    for (const auto* one : {&paths.srs, &paths.lrs, &paths.gts, &paths.gt_keep_masks}) {
+        if (*one) {
+            folders.push_back(**one);
+        }
+    }
+    return folders;
+}
+
+/// Throws when a picture would be written over another one of the run, or over one of its sources.
+void check_targets(const std::vector<run_set>& sets) {
+    std::map<fs::path, fs::path> sources;
+    std::map<fs::path, fs::path> written;
+    for (const auto& set : sets) {
+        for (const auto& p : set.pictures) {
+            sources.emplace(fs::weakly_canonical(p.gt), p.gt);
+            sources.emplace(fs::weakly_canonical(p.mask), p.mask);
+        }
+    }
+    for (const auto& set : sets) {
+        for (const auto& folder : folders_of(set.data->paths)) {
+            const fs::path whole = fs::weakly_canonical(folder);
+            if (fs::exists(whole) && !fs::is_directory(whole)) {
+                throw std::invalid_argument("data.eval." + set.data->name + ".paths: " + folder.string() +
+                                            " is a file, accepted: a folder");
+            }
+            for (const auto& p : set.pictures) {
+                const std::string file = (folder / p.output).string();
+                if (sources.contains(whole / p.output)) {
+                    throw std::invalid_argument(file + " would be written over a picture of the input: give other " +
+                                                "folders under data.eval." + set.data->name + ".paths");
+                }
+                const auto [other, added] = written.emplace(whole / p.output, p.gt);
+                if (!added) {
+                    throw std::invalid_argument(p.gt.string() + " and " + other->second.string() +
+                                                " would both be written to " + file + ": give them different names");
+                }
+            }
+        }
+    }
+}
+
+void make_folders(const std::vector<run_set>& sets) {
+    for (const auto& set : sets) {
+        for (const auto& folder : folders_of(set.data->paths)) {
+            std::error_code refused;
+            fs::create_directories(folder, refused);
+            if (refused) {
+                throw repaint::error(folder.string() + ": the folder cannot be made: " + refused.message());
+            }
+        }
+    }
+}
+
+prepared_batch prepared(const std::vector<run_picture>& pictures, std::size_t first, std::size_t last, int size) {
+    const shape4 s{static_cast<int>(last - first), 3, size, size};
+    prepared_batch batch{host_tensor(s), host_tensor(s)};
+    for (std::size_t i = first; i < last; ++i) {
+        const auto index = static_cast<int>(i - first);
+        const host_tensor gt =
+            repaint::to_tensor(repaint::official_crop(repaint::read_picture(pictures[i].gt), size), 3);
+        std::copy(gt.values().begin(), gt.values().end(), batch.gt.image(index).begin());
+        const picture mask = repaint::official_crop(repaint::read_picture(pictures[i].mask), size);
+        const auto keep = batch.keep.image(index);
+        const std::size_t plane = s.plane();
+        for (std::size_t at = 0; at < mask.pixels.size(); ++at) {
+            keep[at % 3 * plane + at / 3] = static_cast<float>(mask.pixels[at]) / 255.0F;
+        }
+    }
+    return batch;
+}
+
+/// Reads every picture and mask once, so that a bad one stops the run before it starts. Returns the part to fill.
+double check_pictures(const std::vector<run_set>& sets) {
+    double unknown = 0.0;
+    std::size_t values = 0;
+    for (const auto& set : sets) {
+        for (std::size_t i = 0; i < set.pictures.size(); ++i) {
+            const auto batch = prepared(set.pictures, i, i + 1, set.data->image_size);
+            for (const float value : batch.keep.values()) {
+                unknown += 1.0 - static_cast<double>(value);
+            }
+            values += batch.keep.size();
+        }
+    }
+    return unknown / static_cast<double>(values);
+}
+
+/// Writes a picture of a batch into the folders, with the official arithmetic in float32 and its truncation to bytes.
+void write(const official_folders& paths, const std::string& name, const prepared_batch& batch,
+           const host_tensor& sample, int index) {
+    const auto save = [&](const std::optional<fs::path>& folder, const host_tensor& images) {
+        if (folder) {
+            repaint::write_picture(*folder / name,
+                                   repaint::to_picture(images, index, repaint::pixel_rounding::truncated));
+        }
+    };
+    host_tensor known(batch.gt.shape());
+    host_tensor mask(batch.gt.shape());
+    const auto gt = batch.gt.image(index);
+    const auto keep = batch.keep.image(index);
+    for (std::size_t i = 0; i < gt.size(); ++i) {
+        // In float64 the product is exact and rounded once: no compiler fuses it with the sum.
+        const auto product = static_cast<float>(static_cast<double>(gt[i]) * static_cast<double>(keep[i]));
+        known.image(index)[i] = product + -1.0F * (1.0F - keep[i]);
+        mask.image(index)[i] = 2.0F * keep[i] - 1.0F;
+    }
+    save(paths.srs, sample);
+    save(paths.gts, batch.gt);
+    save(paths.lrs, known);
+    save(paths.gt_keep_masks, mask);
+}
+
+/// The random numbers of a run. torch_cpu: PyTorch's stream, seeded once, through all batches. philox: picture p of the
+/// run draws with seed + p.
+class run_noise {
+public:
+    run_noise(noise_kind kind, std::uint64_t seed) : kind_(kind), seed_(seed), stream_(seed) {}
+
+    [[nodiscard]] noise_kind kind() const { return kind_; }
+    [[nodiscard]] std::uint64_t seed_of(std::size_t first_picture) const { return seed_ + first_picture; }
+    [[nodiscard]] repaint::torch_cpu_generator& stream() { return stream_; }
+
+private:
+    noise_kind kind_;
+    std::uint64_t seed_;
+    repaint::torch_cpu_generator stream_;
+};
+
+/// The labels of the pictures [first, first + count), drawn as the official program draws them: before the noise of
+/// every batch, and for networks without labels, too.
+std::vector<int> labels_for(run_noise& noise, std::size_t first, std::size_t count, int classes) {
+    const auto pictures = static_cast<int>(count);
+    if (noise.kind() == noise_kind::philox) {
+        return repaint::philox_noise(noise.seed_of(first)).labels(pictures, classes);
+    }
+    std::vector<int> labels;
+    for (int i = 0; i < pictures; ++i) {
+        labels.push_back(static_cast<int>(noise.stream().randint(0, classes)));
+    }
+    return labels;
+}
+
+/// The samples of a batch; nothing when an observer stopped it.
+std::optional<host_tensor> fill(engine& model, batch_request request, run_noise& noise,
+                                const progress_observer& observe) {
+    request.noise = noise.kind();
+    if (noise.kind() == noise_kind::philox) {
+        return model.inpaint(request, nullptr, observe).images;
+    }
+    // The stream stands where the batch before, and the labels, left it.
+    auto& stream = noise.stream();
+    saved_batch start{host_tensor(request.images.shape()), 0, {}};
+    stream.normal(start.x.values());
+    start.noise = to_words(stream.save());
+    auto outcome = model.inpaint(request, &start, observe);
+    if (outcome.images) {
+        repaint::torch_cpu_generator::state after;
+        from_words(outcome.noise, after);
+        stream.restore(after);
+    }
+    return std::move(outcome.images);
+}
+
+/// What makes the rest of a stopped run as the run would have made it; empty where no settings do.
+std::string continuation(const std::vector<run_set>& sets, const run_noise& noise, std::size_t done) {
+    if (sets.size() != 1 || done == 0 || noise.kind() != noise_kind::philox) {
+        return {};
+    }
+    const official_data& data = *sets.front().data;
+    std::string text = "; offset " + std::to_string(static_cast<std::size_t>(data.offset) + done);
+    if (data.max_len) {
+        text += ", max_len " + std::to_string(sets.front().pictures.size() - done);
+    }
+    return text + " and --seed " + std::to_string(noise.seed_of(done)) + " make the rest";
+}
+
+} // namespace
+
+int run(const run_command& command) {
+    official_config config = read_official_config(command.config);
+    repaint::model_files files(config.model_path.found(command.config, config.notes));
+    files.settings = config.model;
+    engine_options computing = command.engine;
+    if (config.classifier_path) {
+        repaint::model_files classifier(config.classifier_path->found(command.config, config.notes));
+        classifier.settings = config.classifier;
+        computing.guidance = {std::move(classifier), static_cast<float>(config.classifier_scale)};
+    }
+    std::vector<run_set> sets;
+    for (const auto& data : config.data) {
+        sets.push_back(set_of(data, command.config, config.notes));
+    }
+    check_targets(sets);
+    const double unknown = check_pictures(sets);
+
+    const auto model = make_engine(files, computing);
+    if (const std::string& family = model->description().family; !family.starts_with("guided-diffusion")) {
+        throw repaint::format_error(config.model_path.place + "model_path is " + repaint::detail::shown(files.weights) +
+                                    ", a " + family + "; accepted: a guided-diffusion U-Net, as the settings are of");
+    }
+    check_image_shape(*model, {1, 3, config.image_size, config.image_size});
+    const int classes = model->classes();
+    if (config.cond_y && classes == 0) {
+        config.notes.emplace_back("cond_y is given, but nothing takes labels here");
+    } else if (config.cond_y && *config.cond_y >= classes) {
+        throw std::invalid_argument(config.cond_y_place + "cond_y is " + std::to_string(*config.cond_y) +
+                                    ", accepted: 0 to " + std::to_string(classes - 1));
+    }
+
+    repaint::inpaint_options options;
+    options.timesteps = config.timestep_respacing;
+    options.jumps = config.jumps;
+    options.composite = false;
+    const std::size_t each = model->evaluations(options);
+    std::size_t pictures = 0;
+    std::size_t batches = 0;
+    for (const auto& set : sets) {
+        const auto size = static_cast<std::size_t>(set.data->batch_size);
+        pictures += set.pictures.size();
+        batches += (set.pictures.size() + size - 1) / size;
+    }
+    make_folders(sets);
+
+    const interruption stop;
+    if (!command.quiet) {
+        for (const auto& set : sets) {
+            std::fprintf(stderr, "%s: %s with masks, paired %s\n", set.data->name.c_str(),
+                         counted(set.pictures.size(), "picture").c_str(), set.how.c_str());
+        }
+        const auto first = std::min(static_cast<std::size_t>(sets[0].data->batch_size), sets[0].pictures.size());
+        print_summary(*model, {files.weights, pictures,
+                               shape4{static_cast<int>(first), 3, config.image_size, config.image_size}, unknown,
+                               batches * each});
+        for (const auto& note : config.notes) {
+            std::fprintf(stderr, "note: %s\n", note.c_str());
+        }
+    }
+
+    progress_bar bar(batches * each, command.quiet || !config.show_progress);
+    run_noise noise(command.noise, command.seed.value_or(config.seed.value_or(0)));
+    std::size_t evaluated = 0;
+    std::size_t done = 0;
+    for (const auto& set : sets) {
+        const auto size = static_cast<std::size_t>(set.data->batch_size);
+        for (std::size_t first = 0; first < set.pictures.size(); first += size) {
+            const std::size_t last = std::min(first + size, set.pictures.size());
+            const auto batch = prepared(set.pictures, first, last, set.data->image_size);
+            batch_request request;
+            request.options = options;
+            request.images = batch.gt;
+            request.keep = batch.keep;
+            request.seed = noise.seed_of(done);
+            const auto labels = config.cond_y ? std::vector<int>(last - first, *config.cond_y)
+                                              : labels_for(noise, done, last - first, classes > 0 ? classes : 1000);
+            if (classes > 0) {
+                request.options.labels = labels;
+            }
+            const auto samples = fill(*model, std::move(request), noise, [&](const repaint::progress& at) {
+                bar.show(evaluated + at.evaluation);
+                return stop.requested();
+            });
+            if (!samples) {
+                bar.end();
+                std::fprintf(stderr, "stopped at %s; %zu of %s are done and written%s\n",
+                             set.pictures[first].gt.c_str(), done, counted(pictures, "picture").c_str(),
+                             continuation(sets, noise, done).c_str());
+                return 130;
+            }
+            evaluated += each;
+            done += last - first;
+            for (std::size_t p = first; p < last; ++p) {
+                write(set.data->paths, set.pictures[p].output, batch, *samples, static_cast<int>(p - first));
+            }
+        }
+    }
+    return 0;
+}
+
+} // namespace cli

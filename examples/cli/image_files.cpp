@@ -1,0 +1,170 @@
+#include "image_files.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <repaint/io/image.hpp>
+#include <repaint/io/npy.hpp>
+
+namespace cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+using repaint::host_tensor;
+using repaint::shape4;
+using repaint::value_range;
+
+host_tensor to_range(host_tensor image, const value_range& range) {
+    if (range != value_range{}) {
+        for (float& value : image.values()) {
+            value = range.low + (value + 1.0F) * 0.5F * (range.high - range.low);
+        }
+    }
+    return image;
+}
+
+/// stem.png, or stem-2.png, stem-3.png and so on from `number` up, whichever is not taken.
+fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::string& stem, int number) {
+    for (;; ++number) {
+        std::string name = stem;
+        if (number > 1) {
+            name += '-';
+            name += std::to_string(number);
+        }
+        const fs::path file = folder / (name + ".png");
+        if (used.insert(file).second) {
+            return file;
+        }
+    }
+}
+
+} // namespace
+
+std::string lower_extension(const fs::path& path) {
+    std::string extension = path.extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return extension;
+}
+
+bool is_picture_name(const fs::path& path) {
+    const std::string extension = lower_extension(path);
+    return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
+}
+
+host_tensor image_of(const host_tensor& all, int index) {
+    const shape4 s = all.shape();
+    const auto part = all.image(index);
+    return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
+}
+
+host_tensor stacked(const std::vector<const host_tensor*>& parts) {
+    if (std::all_of(parts.begin(), parts.end(), [&](const host_tensor* p) { return p == parts.front(); })) {
+        return *parts.front();
+    }
+    shape4 s = parts.front()->shape();
+    for (const auto* part : parts) {
+        s.c = std::max(s.c, part->shape().c);
+    }
+    host_tensor result({static_cast<int>(parts.size()), s.c, s.h, s.w});
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        auto to = result.image(static_cast<int>(i));
+        const auto from = parts[i]->values();
+        for (std::size_t at = 0; at < to.size(); ++at) {
+            to[at] = from[at % from.size()];
+        }
+    }
+    return result;
+}
+
+host_tensor from_range(host_tensor image, const value_range& range) {
+    if (range != value_range{}) {
+        for (float& value : image.values()) {
+            value = (value - range.low) / (range.high - range.low) * 2.0F - 1.0F;
+        }
+    }
+    return image;
+}
+
+host_tensor source_image::tensor(int channels, const value_range& range) const {
+    return pixels ? to_range(repaint::to_tensor(*pixels, channels), range) : values;
+}
+
+std::vector<source_image> read_images(const std::vector<fs::path>& files) {
+    std::vector<source_image> images;
+    for (const auto& file : files) {
+        if (lower_extension(file) == ".npy") {
+            const host_tensor all = repaint::read_npy(file);
+            for (int i = 0; i < all.shape().n; ++i) {
+                images.push_back({file, std::nullopt, image_of(all, i)});
+            }
+        } else {
+            images.push_back({file, repaint::read_picture(file), {}});
+        }
+    }
+    return images;
+}
+
+output::output(const fs::path& out, const std::vector<std::string>& stems, int samples) {
+    const std::size_t count = stems.size() * static_cast<std::size_t>(samples);
+    const std::string extension = lower_extension(out);
+    if (extension == ".npy") {
+        array_ = out;
+    } else if (fs::is_directory(out) || (count > 1 && !is_picture_name(out)) ||
+               (count == 1 && extension.empty() && !out.has_filename())) {
+        fs::create_directories(out);
+        std::set<fs::path> used;
+        for (const auto& stem : stems) {
+            for (int sample = 1; sample <= samples; ++sample) {
+                files_.push_back(unused(used, out, stem, sample));
+            }
+        }
+    } else if (count > 1) {
+        throw std::invalid_argument("-o " + out.string() + " is one file, but " + std::to_string(count) +
+                                    " pictures are made: give a folder, or an .npy for all of them");
+    } else if (is_picture_name(out)) {
+        files_.push_back(out);
+    } else {
+        throw std::invalid_argument("-o " + out.string() + " must end in .png, .jpg or .npy, or be a folder");
+    }
+    const fs::path folder = fs::absolute(out).parent_path();
+    if (!fs::is_directory(folder)) {
+        throw std::invalid_argument("-o " + out.string() + ": there is no folder " + folder.string());
+    }
+}
+
+void output::add(std::size_t p, const host_tensor& values, const value_range& range) {
+    if (is_array()) {
+        finished_.push_back(values);
+    } else {
+        repaint::write_picture(files_[p], repaint::to_picture(from_range(values, range)));
+    }
+}
+
+void output::add(std::size_t p, const host_tensor& values, const value_range& range, const repaint::picture& original,
+                 const host_tensor& keep) {
+    if (is_array()) {
+        finished_.push_back(values);
+    } else {
+        repaint::write_picture(files_[p], repaint::composed(original, from_range(values, range), 0, keep));
+    }
+}
+
+void output::finish() const {
+    if (!is_array()) {
+        return;
+    }
+    shape4 s = finished_.front().shape();
+    std::vector<float> values;
+    for (const auto& one : finished_) {
+        values.insert(values.end(), one.values().begin(), one.values().end());
+    }
+    s.n = static_cast<int>(finished_.size());
+    repaint::write_npy(array_, host_tensor(s, std::move(values)));
+}
+
+} // namespace cli

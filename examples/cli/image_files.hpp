@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <repaint/core/host_tensor.hpp>
+#include <repaint/io/picture.hpp>
+#include <repaint/model/diffusion_model.hpp>
+
+/// What goes into a run and what comes out of it: pictures, or .npy.
+namespace cli {
+
+/// ".png" of "face.PNG"
+[[nodiscard]] std::string lower_extension(const std::filesystem::path& path);
+
+/// Whether it ends in .png, .jpg or .jpeg, in upper case, too.
+[[nodiscard]] bool is_picture_name(const std::filesystem::path& path);
+
+/// Image `index` of a batch, (1, c, h, w).
+[[nodiscard]] repaint::host_tensor image_of(const repaint::host_tensor& all, int index);
+
+/// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
+[[nodiscard]] repaint::host_tensor stacked(const std::vector<const repaint::host_tensor*>& parts);
+
+/// Images as the network returns them, in [-1, 1].
+[[nodiscard]] repaint::host_tensor from_range(repaint::host_tensor image, const repaint::value_range& range);
+
+/// One image as it came: a picture, or a tensor from an .npy.
+struct source_image {
+    std::filesystem::path file;
+    std::optional<repaint::picture> pixels;
+    repaint::host_tensor values; ///< (1, c, h, w), empty while there are pixels
+
+    [[nodiscard]] int width() const { return pixels ? pixels->width : values.shape().w; }
+    [[nodiscard]] int height() const { return pixels ? pixels->height : values.shape().h; }
+
+    /// As the network takes it: pictures are brought to the range it was trained on, an .npy is taken as it is.
+    [[nodiscard]] repaint::host_tensor tensor(int channels, const repaint::value_range& range) const;
+};
+
+/// Pictures, and every image of .npy files.
+[[nodiscard]] std::vector<source_image> read_images(const std::vector<std::filesystem::path>& files);
+
+/// Where the pictures of a run go.
+class output {
+public:
+    /// out: a picture for one, a folder for any number, whose files are called after `stems`, STEM.png and then
+    /// STEM-2.png and so on for further `samples` of it, or an .npy for all. Makes the folder; throws
+    /// std::invalid_argument when the pictures do not fit there.
+    output(const std::filesystem::path& out, const std::vector<std::string>& stems, int samples);
+
+    [[nodiscard]] bool is_array() const { return !array_.empty(); }
+
+    /// Takes picture p; writes it unless all go into one .npy. values: (1, c, h, w) in the range of the network's
+    /// images, which an .npy keeps.
+    void add(std::size_t p, const repaint::host_tensor& values, const repaint::value_range& range);
+
+    /// The same for one that was made from a picture: what is known (keep = 1) and alpha come from there.
+    void add(std::size_t p, const repaint::host_tensor& values, const repaint::value_range& range,
+             const repaint::picture& original, const repaint::host_tensor& keep);
+
+    /// Writes what waits.
+    void finish() const;
+
+    /// What waits for the rest of its .npy.
+    [[nodiscard]] std::vector<repaint::host_tensor>& finished() { return finished_; }
+
+private:
+    std::filesystem::path array_;
+    std::vector<std::filesystem::path> files_;
+    std::vector<repaint::host_tensor> finished_;
+};
+
+} // namespace cli
