@@ -65,7 +65,11 @@ TEMPLATE_LIST_TEST_CASE("conv2d", "[backend]", backends_under_test) {
                                     {{3, 33, 4, 4}, 17, 1, {}}, // pointwise, channels not a multiple of 8
                                     {{2, 128, 1, 1}, 256, 1, {.then = activation::silu}}, // a linear layer
                                     {{1, 40, 6, 6}, 24, 3, {.padding = 1, .then = activation::silu}},
-                                    {{1, 24, 5, 5}, 8, 3, {}}})); // no padding
+                                    {{1, 40, 6, 6}, 24, 3, {.padding = 1, .then = activation::relu}},
+                                    {{2, 64, 16, 16}, 64, 3, {.padding = 1, .then = activation::relu}},
+                                    {{2, 33, 5, 3}, 20, 1, {.then = activation::relu}},
+                                    {{1, 16, 8, 8}, 8, 4, {.stride = 2, .padding = 1}}, // an even kernel
+                                    {{1, 24, 5, 5}, 8, 3, {}}}));                       // no padding
     TestType b;
     const auto x = random_tensor(c.x, 1);
     const auto w = suite::conv_weights({c.out, c.x.c, c.kernel, c.kernel}, 2);
@@ -103,6 +107,7 @@ TEMPLATE_LIST_TEST_CASE("group_norm", "[backend]", backends_under_test) {
                                                {{2, 96, 5, 7}, 32, activation::none}, // odd sizes
                                                {{2, 64, 1, 1}, 32, activation::silu}, // two numbers per group
                                                {{1, 8, 3, 3}, 1, activation::none},   // one group
+                                               {{2, 33, 4, 3}, 3, activation::relu},  // groups that end inside a block
                                                {{3, 128, 16, 16}, 32, activation::silu}}));
     TestType b;
     const auto x = random_tensor(c.x, 1);
@@ -158,6 +163,7 @@ TEMPLATE_LIST_TEST_CASE("attention", "[backend]", backends_under_test) {
                                                     {{2, 96, 1, 1}, 4},       // one token: the value itself
                                                     {{2, 3 * 48, 4, 4}, 3},   // three heads
                                                     {{1, 3 * 64, 5, 7}, 1},   // not square, odd
+                                                    {{2, 3 * 24, 1, 17}, 2},  // the tokens of attention pooling
                                                     {{1, 3 * 32, 17, 16}, 4}, // one strip of queries and a bit
                                                     {{3, 3 * 64, 8, 8}, 2}}));
     TestType b;
@@ -267,7 +273,16 @@ TEMPLATE_LIST_TEST_CASE("reverse_step, for every meaning of the network's output
     const bool clip = GENERATE(false, true);
     TestType b;
     const shape4 s{2, 3, 5, 4};
-    const repaint::posterior p{prediction, variance, clip, 1.25F, -0.75F, 0.4F, 0.55F, -6.0F, -3.5F, 1.0F};
+    const repaint::posterior p{.prediction = prediction,
+                               .variance = variance,
+                               .clip = clip,
+                               .x0_from_x = 1.25F,
+                               .x0_from_prediction = -0.75F,
+                               .mean_from_x0 = 0.4F,
+                               .mean_from_x = 0.55F,
+                               .min_log_variance = -6.0F,
+                               .max_log_variance = -3.5F,
+                               .noise = 1.0F};
     const auto x = random_tensor(s, 1);
     const auto out = random_tensor({2, is_learned(variance) ? 6 : 3, 5, 4}, 2);
     const auto z = random_tensor(s, 3);

@@ -1,9 +1,4 @@
 // The program, from outside: results against the official program, exit codes, messages, stopping and going on.
-#include <sys/resource.h>
-#include <sys/types.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -23,78 +18,20 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/program.hpp"
 
 namespace fs = std::filesystem;
+using program::check_refused;
+using program::content;
+using program::finish;
+using program::joined;
+using program::run;
+using program::start;
+using program::workplace;
 using repaint::host_tensor;
 using namespace std::string_literals; // strings with a zero byte inside
 
 namespace {
-
-/// A folder of its own for every test, removed at the end.
-class workplace {
-public:
-    workplace() {
-        std::string pattern = (fs::temp_directory_path() / "repaint-cli-XXXXXX").string();
-        REQUIRE(::mkdtemp(pattern.data()) != nullptr);
-        folder_ = pattern;
-    }
-    ~workplace() {
-        std::error_code ignored;
-        fs::remove_all(folder_, ignored);
-    }
-    workplace(const workplace&) = delete;
-    workplace& operator=(const workplace&) = delete;
-
-    [[nodiscard]] fs::path operator/(const std::string& name) const { return folder_ / name; }
-
-private:
-    fs::path folder_;
-};
-
-struct finished {
-    int status = -1;
-    std::string out;
-    std::string error;
-    long peak_kilobytes = 0;
-};
-
-std::string content(const fs::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    return text.str();
-}
-
-/// Starts the program with its output in files; the caller waits.
-pid_t start(const workplace& here, const std::vector<std::string>& arguments) {
-    std::vector<std::string> words{REPAINT_PROGRAM};
-    words.insert(words.end(), arguments.begin(), arguments.end());
-    std::vector<char*> pointers;
-    for (auto& word : words) {
-        pointers.push_back(word.data());
-    }
-    pointers.push_back(nullptr);
-    const std::string out = (here / "stdout").string();
-    const std::string error = (here / "stderr").string();
-    const pid_t child = ::fork();
-    if (child == 0) {
-        (void)!std::freopen(out.c_str(), "w", stdout);
-        (void)!std::freopen(error.c_str(), "w", stderr);
-        ::execv(REPAINT_PROGRAM, pointers.data());
-        ::_exit(127);
-    }
-    return child;
-}
-
-finished run(const workplace& here, const std::vector<std::string>& arguments) {
-    const pid_t child = start(here, arguments);
-    int status = 0;
-    rusage used{};
-    REQUIRE(::wait4(child, &status, 0, &used) == child);
-    INFO(content(here / "stderr"));
-    REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), content(here / "stdout"), content(here / "stderr"), used.ru_maxrss};
-}
 
 /// The command with an option set: its value replaced when the command has it, else added.
 std::vector<std::string> with(std::vector<std::string> command, const std::string& option, const std::string& value) {
@@ -105,17 +42,6 @@ std::vector<std::string> with(std::vector<std::string> command, const std::strin
         *std::next(found) = value;
     }
     return command;
-}
-
-/// One sentence on stderr, in one line.
-void check_refused(const finished& f, int status, const std::string& part) {
-    INFO(f.error);
-    CHECK(f.status == status);
-    CHECK(f.out.empty());
-    CHECK_THAT(f.error, contains(part));
-    if (status == 1) {
-        CHECK(std::count(f.error.begin(), f.error.end(), '\n') == 1);
-    }
 }
 
 std::string data(const std::string& name) { return golden::data(name).string(); }
@@ -174,9 +100,29 @@ const std::vector<way> ways{{{"--backend", "reference"}, 2e-5, 1e-5},
                             {{"--backend", "cpu", "--strict"}, 2e-5, 1e-5},
                             {{"--backend", "cpu"}, 5e-5, 2e-5}};
 
-std::vector<std::string> joined(std::vector<std::string> command, const std::vector<std::string>& more) {
-    command.insert(command.end(), more.begin(), more.end());
-    return command;
+/// Image `index` of a golden file, bytes (n, h, w, c), as a picture.
+repaint::picture golden_picture(const repaint::checkpoint& file, const std::string& name, int index) {
+    const auto bytes = golden::tensor(file, name);
+    const auto s = bytes.shape();
+    repaint::picture picture{s.h, s.c, s.w, {}};
+    for (const float value : bytes.image(index)) {
+        picture.pixels.push_back(static_cast<std::uint8_t>(value));
+    }
+    return picture;
+}
+
+/// Lines of CSV as fields; the fields here have no commas in them.
+std::vector<std::vector<std::string>> fields(const std::string& csv) {
+    std::vector<std::vector<std::string>> rows;
+    std::istringstream lines(csv);
+    for (std::string line; std::getline(lines, line);) {
+        auto& row = rows.emplace_back();
+        std::istringstream stream(line);
+        for (std::string word; std::getline(stream, word, ',');) {
+            row.push_back(word);
+        }
+    }
+    return rows;
 }
 
 } // namespace
@@ -420,16 +366,14 @@ TEST_CASE("an interrupted run goes on where it was", "[cli]") {
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(150)); // a tenth of the run on two cores
             ::kill(child, SIGINT);
-            int status = 0;
-            REQUIRE(::waitpid(child, &status, 0) == child);
-            INFO(content(here / "stderr"));
-            REQUIRE(WIFEXITED(status));
-            if (WEXITSTATUS(status) == 0) {
+            const auto stopped = finish(here, child);
+            INFO(stopped.error);
+            if (stopped.status == 0) {
                 continue; // a very fast machine was done already
             }
-            CHECK(WEXITSTATUS(status) == 130);
+            CHECK(stopped.status == 130);
             const fs::path state = here / (out + ".resume");
-            CHECK_THAT(content(here / "stderr"), contains("--resume " + state.string()));
+            CHECK_THAT(stopped.error, contains("--resume " + state.string()));
             REQUIRE(fs::exists(state));
             CHECK_FALSE(fs::exists(here / "out.npy"));
 
@@ -657,4 +601,127 @@ TEST_CASE("damaged and hostile checkpoints are refused quickly", "[cli]") {
         CAPTURE(at, f.error);
         CHECK((f.status == 0 || f.status == 1));
     }
+}
+
+TEST_CASE("results are measured against the truth", "[cli][golden]") {
+    const workplace here;
+    const auto golden_file = repaint::read_checkpoint(data("evaluation/samples.safetensors"));
+    for (const std::string folder : {"results", "truth", "masks"}) {
+        fs::create_directory(here / folder);
+    }
+    const std::vector<std::string> files{"face-2.png", "face-3.png", "face.png"};
+    for (int i = 0; i < 3; ++i) {
+        repaint::write_picture(here / "results" / files[static_cast<std::size_t>(i)],
+                               golden_picture(golden_file, "images", i));
+    }
+    repaint::write_picture(here / "truth" / "face.png", golden_picture(golden_file, "truth", 0));
+    const auto keep = golden::tensor(golden_file, "keep"); // (h, w)
+    repaint::picture mask{keep.shape().c, keep.shape().n, 1, {}};
+    for (const float value : keep.values()) {
+        mask.pixels.push_back(static_cast<std::uint8_t>(value));
+    }
+    repaint::write_picture(here / "masks" / "face.PNG", mask);
+
+    auto weights = repaint::read_checkpoint(data("evaluation/weights.safetensors"));
+    weights.tensors.clear();
+    golden::add_generated(weights);
+    const auto is_linear = [](const auto& entry) { return entry.first.starts_with("lin"); };
+    auto linear = weights.tensors;
+    std::erase_if(weights.tensors, is_linear);
+    std::erase_if(linear, [&](const auto& entry) { return !is_linear(entry); });
+    repaint::write_safetensors(here / "alexnet.safetensors", weights.tensors);
+    repaint::write_safetensors(here / "linear.safetensors", linear);
+
+    const std::vector<std::string> command{"evaluate", (here / "results").string(), (here / "truth").string()};
+    const std::vector<std::string> everything =
+        joined(command, {"--masks", (here / "masks").string(), "--lpips", (here / "linear.safetensors").string(),
+                         (here / "alexnet.safetensors").string()});
+    for (const std::string ssim : {"ssim", "gaussian"}) {
+        const auto f = run(here, joined(everything, {"--ssim", ssim == "ssim" ? "skimage" : "gaussian"}));
+        INFO(f.error);
+        REQUIRE(f.status == 0);
+        const auto rows = fields(f.out);
+        REQUIRE(rows.size() == 6);
+        const std::vector<std::string> header{"file",      "truth",     "psnr",           "ssim",
+                                              "lpips",     "psnr_hole", "ssim_hole",      "lpips_hole",
+                                              "diversity", "deviation", "diversity_hole", "deviation_hole"};
+        REQUIRE(rows[0] == header);
+        for (std::size_t column = 2; column < header.size(); ++column) {
+            auto name = header[column];
+            if (name.starts_with("ssim")) {
+                name.replace(0, 4, ssim);
+            }
+            const auto expected = golden::tensor(golden_file, name);
+            double sum = 0.0;
+            for (std::size_t i = 0; i < 3; ++i) {
+                CAPTURE(name, i);
+                const auto e = static_cast<double>(expected.values()[expected.size() == 1 ? 0 : i]);
+                sum += e;
+                CHECK(rows[i + 1][0] == (here / "results" / files[i]).string());
+                CHECK(std::stod(rows[i + 1][column]) == approx(e).epsilon(5e-6)); // seven digits are printed
+            }
+            CHECK(std::stod(rows[4][column]) == approx(sum / 3.0).epsilon(5e-6));
+        }
+        CHECK(rows[4][0] == "mean");
+        CHECK(rows[5][0] == "ci95");
+        CHECK_THAT(f.error, contains("3 results for 1 of 1 true picture, paired by name"));
+        CHECK_THAT(f.error, contains("over 3 results"));
+    }
+
+    // Equal pictures, a comma in a name, no name in common, a file for the CSV.
+    fs::create_directory(here / "other");
+    fs::copy_file(here / "truth" / "face.png", here / "other" / "a,b.png");
+    fs::copy_file(here / "results" / "face.png", here / "other" / "c.png");
+    fs::copy_file(here / "truth" / "face.png", here / "truth" / "last.png");
+    const std::string table = (here / "table.csv").string();
+    const auto f = run(here, {"evaluate", (here / "other").string(), (here / "truth").string(), "-o", table});
+    CHECK(f.status == 0);
+    CHECK(f.out.empty());
+    CHECK_THAT(f.error, contains("paired by sorted order"));
+    CHECK_THAT(f.error, contains("without 1 infinite value"));
+    const std::string csv = content(table);
+    CHECK_THAT(csv, contains("\"" + (here / "other" / "a,b.png").string() + "\"," +
+                             (here / "truth" / "face.png").string() + ",inf,1\n"));
+    CHECK_THAT(csv, contains((here / "other" / "c.png").string() + "," + (here / "truth" / "last.png").string()));
+    CHECK_THAT(csv, contains("\nci95,,,2.06"));
+}
+
+TEST_CASE("what cannot be evaluated is one sentence", "[cli]") {
+    const workplace here;
+    for (const std::string folder : {"results", "truth", "empty"}) {
+        fs::create_directory(here / folder);
+    }
+    const auto plain = [](int width, int height) {
+        return repaint::picture{
+            width, height, 1,
+            std::vector<std::uint8_t>(static_cast<std::size_t>(width) * static_cast<std::size_t>(height))};
+    };
+    const std::string results = (here / "results").string();
+    const std::string truth = (here / "truth").string();
+    const std::string a = (here / "truth" / "a.png").string();
+    repaint::write_picture(here / "results" / "a.png", plain(32, 40));
+    repaint::write_picture(a, plain(32, 40));
+    repaint::write_picture(here / "large.png", plain(40, 40));
+    repaint::write_picture(here / "small.png", plain(6, 40));
+    std::ofstream(here / "text.png") << "no picture";
+
+    const auto refused = [&](const std::vector<std::string>& arguments, const std::string& part) {
+        check_refused(run(here, joined({"evaluate"}, arguments)), 1, part);
+    };
+    refused({results, (here / "nothing").string()}, "there is no such file or folder");
+    refused({(here / "empty").string(), truth}, "there is no .png, .jpg or .jpeg in this folder");
+    refused({(here / "large.png").string(), a}, "is 40x40, but " + a + " is 32x40");
+    refused({(here / "text.png").string(), a}, "text.png: is not a picture");
+    refused({results, truth, "--masks", (here / "large.png").string()}, "large.png is 40x40, but " + a);
+    refused({(here / "small.png").string(), (here / "small.png").string()}, "smaller than the window of 7x7");
+    refused({results, truth, "--lpips", (here / "text.png").string()}, "text.png");
+    refused({results, truth, "--lpips", data("evaluation/tiny.safetensors")}, "LPIPS also needs features.0.weight");
+    refused({results, truth, "-o", (here / "no" / "table.csv").string()}, "table.csv");
+    repaint::write_picture(here / "results" / "b.png", plain(32, 40));
+    refused({results, truth}, "b.png has no partner of its name among the pictures of the truth (1)");
+    repaint::write_picture(here / "truth" / "c.png", plain(32, 40));
+    refused({results, truth}, "b.png has no partner");
+
+    check_refused(run(here, {"evaluate", results}), 2, "TRUTH");
+    check_refused(run(here, {"evaluate", results, truth, "--ssim", "other"}), 2, "--ssim");
 }

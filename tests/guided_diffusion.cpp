@@ -1,46 +1,18 @@
 // What is read off a checkpoint and its JSON, and what is refused.
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <repaint/backend/dry.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>
 
 #include "support/golden.hpp"
+#include "support/published.hpp"
 
 using repaint::checkpoint;
 
 namespace {
-
-/// The names and shapes of a published network ("name [extents]" per line), without values.
-checkpoint published(const std::string& name) {
-    std::ifstream lines(golden::data("state_dicts/" + name + ".txt"));
-    REQUIRE(lines);
-    checkpoint file;
-    file.path = name + ".pt";
-    std::string line;
-    while (std::getline(lines, line)) {
-        const std::size_t bracket = line.find(" [");
-        REQUIRE(bracket != std::string::npos);
-        std::istringstream extents(line.substr(bracket + 2));
-        repaint::stored_tensor tensor;
-        tensor.type = repaint::dtype::f32;
-        std::int64_t extent = 0;
-        char separator = ' ';
-        while (extents >> extent) {
-            tensor.shape.push_back(extent);
-            extents >> separator;
-        }
-        tensor.strides.assign(tensor.shape.size(), 1);
-        for (std::size_t axis = tensor.shape.size(); axis-- > 1;) {
-            tensor.strides[axis - 1] = tensor.strides[axis] * tensor.shape[axis];
-        }
-        file.tensors.emplace(line.substr(0, bracket), tensor);
-    }
-    return file;
-}
 
 std::vector<int> channels(const repaint::unet_config& config) {
     std::vector<int> result;
@@ -225,7 +197,7 @@ TEST_CASE("a JSON that contradicts the tensors is refused, naming key, value and
     CHECK_THAT(refusal(file, R"({"diffusion_steps": 0})"), contains("diffusion_steps is 0"));
     CHECK_THAT(refusal(file, R"({"betas": [0.1, 2.0]})"), contains("beta"));
     CHECK_THAT(refusal(file, R"({"variance_type": "fixed_small"})"), contains("learned_range or learned"));
-    CHECK_THAT(refusal(file, R"({"prediction_type": "v"})"), contains("epsilon, x_0, previous_x"));
+    CHECK_THAT(refusal(file, R"({"prediction_type": "v"})"), contains("epsilon, x_0, velocity, previous_x"));
     CHECK_THAT(refusal(file, R"([1])"), contains("object"));
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/diffusion/noise.hpp>
 #include <repaint/diffusion/philox.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 
@@ -354,4 +355,61 @@ TEST_CASE("torch draws of nothing, of bounds and of empty ranges") {
 TEST_CASE("torch normals are standard normals") {
     torch_cpu_generator generator(17);
     check_normal(randn(generator, 1'000'000));
+}
+
+TEST_CASE("Philox labels have the documented values and take no draw") {
+    // Word 0 of counter (0, 0, 2^32 - 1, 2^32 - 1) modulo the classes, computed by another program.
+    repaint::philox_noise noise(7);
+    const std::vector<int> expected{889, 246, 365, 332, 289, 429};
+    CHECK(noise.labels(6, 1000) == expected);
+    CHECK(noise.labels(6, 10) == std::vector{9, 6, 5, 2, 9, 9});
+    CHECK(noise.labels(3, 1) == std::vector{0, 0, 0});
+    CHECK(noise.labels(0, 10).empty());
+    CHECK(noise.state() == 0);
+    // Image i has the label that it has alone, wherever in the run it is asked for.
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        CHECK(repaint::philox_noise(7 + i).labels(1, 1000) == std::vector{expected[i]});
+    }
+    noise.restore(100);
+    CHECK(noise.labels(6, 1000) == expected);
+    // Of each seed, where they are given one by one; there must be enough of them.
+    repaint::philox_noise listed(std::vector<std::uint64_t>{3, 12, (1ULL << 40U) + 1});
+    CHECK(listed.labels(3, 1000) == std::vector{745, 429, 756});
+    CHECK_THROWS_WITH(listed.labels(4, 1000), contains("3 seeds for 4 images"));
+
+    // Every class is as likely: 64000 labels, 1000 expected of each, five standard deviations.
+    std::vector<int> counts(64);
+    for (const int label : repaint::philox_noise(0).labels(64000, 64)) {
+        ++counts.at(static_cast<std::size_t>(label));
+    }
+    CHECK(*std::min_element(counts.begin(), counts.end()) > 1000 - 5 * 32);
+    CHECK(*std::max_element(counts.begin(), counts.end()) < 1000 + 5 * 32);
+}
+
+TEST_CASE("torch labels are torch.randint, drawn before the noise") {
+    // torch.manual_seed(seed); torch.randint(0, classes, (n,)); torch.randn(1, 3, 4, 4) in PyTorch 2.9.1.
+    struct expectation {
+        std::uint64_t seed;
+        int classes;
+        std::vector<int> labels;
+        std::vector<double> normals;
+    };
+    const std::vector<expectation> expected{{0, 1000, {44, 239, 933, 760}, {0.848710358, 0.692009151, -0.31601277}},
+                                            {42, 1000, {542, 67, 876, 414}, {0.678418458, -1.23454487, -0.0430674776}},
+                                            {301, 1000, {581, 560, 879, 748}, {0.652460694, 0.324452966, 1.35887694}},
+                                            {5, 10, {1, 4, 7, 5, 6, 0}, {-0.130717501, -1.43741381}}};
+    for (const auto& e : expected) {
+        CAPTURE(e.seed);
+        repaint::torch_cpu_noise noise(e.seed);
+        CHECK(noise.labels(static_cast<int>(e.labels.size()), e.classes) == e.labels);
+        torch_cpu_generator behind(0);
+        behind.restore(noise.state());
+        const auto values = randn(behind, 48);
+        for (std::size_t i = 0; i < e.normals.size(); ++i) {
+            CHECK(std::abs(static_cast<double>(values[i]) - e.normals[i]) < 1e-6);
+        }
+    }
+    repaint::torch_cpu_noise untouched(9);
+    CHECK(untouched.labels(0, 1000).empty());
+    CHECK(untouched.state() == torch_cpu_generator(9).save());
 }

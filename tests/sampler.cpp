@@ -120,41 +120,61 @@ moments moments_of(const host_tensor& x, std::size_t first) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("the official program's trace is followed draw by draw", "[sampler][golden]", backends) {
-    const auto trace = repaint::read_checkpoint(golden::data("trace_repaint.safetensors"));
-    const repaint::diffusion_process process{repaint::noise_schedule::linear().respaced("10")};
-    const auto ts = golden::integers(trace, "ts");
-    const auto walk = repaint::jump_schedule(10, {.jump_length = 3, .jump_n_sample = 2});
-    REQUIRE(walk.size() + 1 == ts.size());
-    for (std::size_t i = 0; i < walk.size(); ++i) {
-        CHECK(walk[i] == repaint::transition{ts[i], ts[i + 1]});
-    }
+TEMPLATE_LIST_TEST_CASE("the official program's traces are followed draw by draw", "[sampler][golden]", backends) {
+    for (const bool guided : {false, true}) {
+        CAPTURE(guided);
+        const auto trace = repaint::read_checkpoint(
+            golden::data(guided ? "trace_repaint_guided.safetensors" : "trace_repaint.safetensors"));
+        const repaint::diffusion_process process{repaint::noise_schedule::linear().respaced("10")};
+        const auto ts = golden::integers(trace, "ts");
+        const auto walk = repaint::jump_schedule(10, {.jump_length = 3, .jump_n_sample = 2});
+        REQUIRE(walk.size() + 1 == ts.size());
+        for (std::size_t i = 0; i < walk.size(); ++i) {
+            CHECK(walk[i] == repaint::transition{ts[i], ts[i + 1]});
+        }
 
-    TestType b;
-    std::vector<host_tensor> inputs;
-    std::vector<host_tensor> outputs;
-    toy_denoiser denoise{&process.schedule, &inputs};
-    const auto tape = split(golden::tensor(trace, "tape"), 2);
-    repaint::recorded_noise noise(tape);
-    const repaint::known_region<TestType> known(b.upload(golden::tensor(trace, "gt")),
-                                                b.upload(golden::tensor(trace, "keep")));
-    const auto final = b.download(
-        repaint::sample(b, denoise, known, noise, process, walk, {2, 3, 4, 4},
-                        [&](const repaint::preview<TestType>& p) { outputs.push_back(p.backend.download(p.x)); }));
-    CHECK(noise.state() == tape.size()); // every draw was used, none too many
+        TestType b;
+        std::vector<host_tensor> inputs;
+        std::vector<host_tensor> outputs;
+        std::vector<host_tensor> guide_inputs;
+        toy_denoiser denoise{&process.schedule, &inputs};
+        repaint::guide<TestType> guide;
+        if (guided) {
+            guide = [&](TestType& on, const typename TestType::tensor& x, int t) {
+                host_tensor values = on.download(x);
+                guide_inputs.push_back(values);
+                for (float& value : values.values()) {
+                    value = 0.7F * (0.2F - value) * (1.0F + static_cast<float>(process.schedule.timestep(t)) / 1000.0F);
+                }
+                return on.upload(values);
+            };
+        }
+        const auto tape = split(golden::tensor(trace, "tape"), 2);
+        repaint::recorded_noise noise(tape);
+        const repaint::known_region<TestType> known(b.upload(golden::tensor(trace, "gt")),
+                                                    b.upload(golden::tensor(trace, "keep")));
+        repaint::official_loop<TestType, const repaint::known_region<TestType>> loop(process, known, guide);
+        auto run = repaint::start_sampling(b, noise, {2, 3, 4, 4});
+        REQUIRE(repaint::advance(b, run, denoise, loop, noise, walk, [&](const repaint::preview<TestType>& p) {
+            outputs.push_back(p.backend.download(p.x));
+        }));
+        CHECK(noise.state() == tape.size()); // every draw was used, none too many
 
-    // A float32 expression rounded in another order, amplified by up to 29 transitions.
-    constexpr double allowed = 2e-6;
-    const auto expected_inputs = split(golden::tensor(trace, "net_inputs"), 2);
-    const auto expected_outputs = split(golden::tensor(trace, "reverse_outputs"), 2);
-    REQUIRE(inputs.size() == expected_inputs.size());
-    REQUIRE(outputs.size() == expected_outputs.size());
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-        CAPTURE(i);
-        CHECK(largest_difference(inputs[i], expected_inputs[i]) < allowed);
-        CHECK(largest_difference(outputs[i], expected_outputs[i]) < allowed);
+        // A float32 expression rounded in another order, amplified by up to 29 transitions.
+        constexpr double allowed = 2e-6;
+        const auto expected_inputs = split(golden::tensor(trace, "net_inputs"), 2);
+        const auto expected_outputs = split(golden::tensor(trace, "reverse_outputs"), 2);
+        REQUIRE(inputs.size() == expected_inputs.size());
+        REQUIRE(outputs.size() == expected_outputs.size());
+        REQUIRE(guide_inputs.size() == (guided ? inputs.size() : 0));
+        for (std::size_t i = 0; i < inputs.size(); ++i) {
+            CAPTURE(i);
+            CHECK(largest_difference(inputs[i], expected_inputs[i]) < allowed);
+            CHECK(largest_difference(outputs[i], expected_outputs[i]) < allowed);
+            CHECK((!guided || same_bits(guide_inputs[i], inputs[i]))); // the merged x
+        }
+        CHECK(largest_difference(b.download(run.x), golden::tensor(trace, "final")) < allowed);
     }
-    CHECK(largest_difference(final, golden::tensor(trace, "final")) < allowed);
 }
 
 TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {

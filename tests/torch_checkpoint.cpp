@@ -317,7 +317,7 @@ TEST_CASE("views of storages in the format before torch 1.6", "[torch]") {
 
 TEST_CASE("wrappers are opened, averaged weights first", "[torch]") {
     const string inner = dictionary(text("w") + tensor(storage(4), 0, {4}, {1}));
-    for (const char* key : {"state_dict", "model", "ema", "net", "model_state_dict"}) {
+    for (const char* key : {"state_dict", "model", "ema", "net", "model_state_dict", "network", "unet", "diffusion"}) {
         const checkpoint c = parsed(zip_of(dictionary(text("epoch") + "K\x01" + text(key) + inner)));
         CHECK(c.tensors.count("w") == 1);
         CHECK(mentions(c.notes.at(0), '"' + string(key) + '"'));

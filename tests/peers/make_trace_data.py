@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""The official sampler's trace on a toy denoiser, from JSON to safetensors: make_trace_data.py trace_repaint.json OUT
+"""The official sampler's trace on a toy denoiser, from JSON to safetensors.
 
-Every noise draw in order, every network input and every reverse step's result of one run without guidance; written by a
-run of the official program on eps = 0.3 x + 0.1 sin(3 x) + 0.05 t / 1000, v = 0.5 cos(x) - 0.2.
+usage: make_trace_data.py trace_repaint.json plain|guided OUT
+
+Every noise draw in order, every network input and every reverse step's result of one run; written by a run of the
+official program on eps = 0.3 x + 0.1 sin(3 x) + 0.05 t / 1000, v = 0.5 cos(x) - 0.2, and the guided one with the
+gradient 0.7 (0.2 - x) (1 + t / 1000).
 """
 import json
 import os
@@ -12,7 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 trace = json.load(open(sys.argv[1], encoding="utf-8"))
-run, shape = trace["plain"], trace["shape"]
+run, shape = trace[sys.argv[2]], trace["shape"]
 stacked = [-1] + shape[1:]
 save_file(
     {
@@ -25,7 +28,7 @@ save_file(
         "ts": np.array(run["ts"], np.int64),
         "timestep_map": np.array(run["timestep_map"], np.int64),
     },
-    sys.argv[2],
+    sys.argv[3],
     metadata={"what": "; ".join(part.strip() for part in trace["toy"].split(";")[:2])},
 )
-os.chmod(sys.argv[2], 0o644)
+os.chmod(sys.argv[3], 0o644)

@@ -70,6 +70,26 @@ inline repaint::stored_tensor stored(std::vector<std::int64_t> shape, std::vecto
     return result;
 }
 
+/// Adds the tensors that are not stored but described under "generated" in the file's metadata.
+inline void add_generated(repaint::checkpoint& file) {
+    const auto recipe = file.metadata.find("generated");
+    if (recipe == file.metadata.end()) {
+        return;
+    }
+    const auto entries = repaint::parse_json(recipe->second, "generated");
+    for (const auto& [tensor_name, how] : entries.as_object()) {
+        std::vector<std::int64_t> shape;
+        std::size_t count = 1;
+        for (const auto& extent : how.array("shape")) {
+            shape.push_back(extent.as_integer());
+            count *= static_cast<std::size_t>(shape.back());
+        }
+        file.tensors.emplace(tensor_name,
+                             stored(shape, generated(tensor_name, count, static_cast<float>(how.number("scale")),
+                                                     static_cast<float>(how.number("offset")))));
+    }
+}
+
 /// A file of tests/data/unet: the network under its official names, its configuration, inputs and the output expected.
 struct network {
     repaint::checkpoint weights;
@@ -90,20 +110,7 @@ inline network read_network(const std::string& name) {
             ++at;
         }
     }
-    if (const auto recipe = result.weights.metadata.find("generated"); recipe != result.weights.metadata.end()) {
-        const auto entries = repaint::parse_json(recipe->second, "generated");
-        for (const auto& [tensor_name, how] : entries.as_object()) {
-            std::vector<std::int64_t> shape;
-            std::size_t count = 1;
-            for (const auto& extent : how.array("shape")) {
-                shape.push_back(extent.as_integer());
-                count *= static_cast<std::size_t>(shape.back());
-            }
-            result.weights.tensors.emplace(
-                tensor_name, stored(shape, generated(tensor_name, count, static_cast<float>(how.number("scale")),
-                                                     static_cast<float>(how.number("offset")))));
-        }
-    }
+    add_generated(result.weights);
     return result;
 }
 

@@ -20,7 +20,11 @@ inline repaint::host_weights weights(const host_tensor& values) {
 }
 
 inline double then(repaint::activation a, double x) {
-    return a == repaint::activation::silu ? x / (1.0 + std::exp(-x)) : x;
+    switch (a) {
+    case repaint::activation::silu: return x / (1.0 + std::exp(-x));
+    case repaint::activation::relu: return std::max(x, 0.0);
+    default: return x;
+    }
 }
 
 inline host_tensor conv2d(const host_tensor& x, const host_tensor& w, const host_tensor& bias,
@@ -134,6 +138,35 @@ inline host_tensor attention(const host_tensor& qkv, int heads) {
                     y(n, c, t / s.w, t % s.w) = static_cast<float>(value);
                 }
             }
+        }
+    }
+    return y;
+}
+
+/// (n, c, h, w) -> (n, c, 1, 1 + h w)
+inline host_tensor prepend_mean(const host_tensor& x) {
+    const shape4 s = x.shape();
+    host_tensor y({s.n, s.c, 1, 1 + s.h * s.w});
+    for (int n = 0; n < s.n; ++n) {
+        for (int c = 0; c < s.c; ++c) {
+            double sum = 0.0;
+            for (int t = 0; t < s.h * s.w; ++t) {
+                y(n, c, 0, 1 + t) = x(n, c, t / s.w, t % s.w);
+                sum += static_cast<double>(x(n, c, t / s.w, t % s.w));
+            }
+            y(n, c, 0, 0) = static_cast<float>(sum / static_cast<double>(s.plane()));
+        }
+    }
+    return y;
+}
+
+/// (n, c, h, w) -> (n, c, 1, 1)
+inline host_tensor mean(const host_tensor& x) {
+    const host_tensor tokens = prepend_mean(x);
+    host_tensor y({x.shape().n, x.shape().c, 1, 1});
+    for (int n = 0; n < x.shape().n; ++n) {
+        for (int c = 0; c < x.shape().c; ++c) {
+            y(n, c, 0, 0) = tokens(n, c, 0, 0);
         }
     }
     return y;

@@ -16,4 +16,16 @@ template <class B> struct tolerances {
     /// The reference is the definition; others may use another sine and logarithm.
     static constexpr double normal = 0.0;
     static constexpr tolerance step{1e-6, 1e-12};
+
+    static constexpr tolerance mean{1e-6, 1e-12};
+    /// The sums of conv2d, over results instead of channels.
+    static constexpr tolerance conv2d_vjp = conv2d;
+    /// The slope of silu loses a few bits where it crosses 0.
+    static constexpr tolerance activation_vjp{1e-6, 1e-12};
+    /// Differences of the cotangent and its means; the smallest standard deviation here divides by 0.1.
+    static constexpr tolerance group_norm_vjp{5e-6, 1e-11};
+    /// Five products instead of two, and differences of their results.
+    static constexpr tolerance attention_vjp{5e-6, 1e-11};
+    /// Four numbers at most are added.
+    static constexpr tolerance exact_but_order{5e-7, 1e-13};
 };
