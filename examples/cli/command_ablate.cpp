@@ -384,7 +384,7 @@ private:
             counted(results.pictures.size(), "picture") +
             ". T: timesteps, j: jump length, r: passes over every stretch. The pictures and holes are the same "
             "in all settings, so that differences between them are known better than the intervals suggest: see "
-            "comparisons.csv.";
+            "comparisons.csv. The vertical axes differ and need not begin at 0.";
         return figure;
     }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -59,6 +60,28 @@ void print_file(const repaint::model_description& about) {
     }
 }
 
+/// The texts with commas between them, one alone when all are the same.
+std::string joined(const std::vector<std::string>& texts) {
+    if (std::all_of(texts.begin(), texts.end(), [&](const auto& text) { return text == texts.front(); })) {
+        return texts.front();
+    }
+    std::string all;
+    for (const auto& text : texts) {
+        all += all.empty() ? "" : ", ";
+        all += text;
+    }
+    return all;
+}
+
+/// What there is to say of every level.
+template <class F> std::string by_level(const repaint::unet_config& network, F&& text_of_level) {
+    std::vector<std::string> texts;
+    for (std::size_t level = 0; level < network.levels.size(); ++level) {
+        texts.push_back(text_of_level(level));
+    }
+    return joined(texts);
+}
+
 std::string channels_by_level(const repaint::unet_config& network) {
     std::string text;
     for (const auto& level : network.levels) {
@@ -68,15 +91,42 @@ std::string channels_by_level(const repaint::unet_config& network) {
     return text;
 }
 
+/// "1/2, 1/4 of the size, and the middle"
 std::string attention_at(const repaint::unet_config& network) {
     std::string text;
-    for (std::size_t level = 0; level < network.levels.size(); ++level) {
-        if (network.levels[level].attention) {
+    for (std::size_t i = 0; i < network.levels.size(); ++i) {
+        const auto& level = network.levels[i];
+        if (level.attention || level.attention_up) {
             text += text.empty() ? "1/" : ", 1/";
-            text += std::to_string(1 << level);
+            text += std::to_string(1 << i);
+            if (level.attention != level.attention_up) {
+                text += level.attention ? " (on the way down)" : " (on the way up)";
+            }
         }
     }
-    return text.empty() ? "the middle only" : text + " of the size, and the middle";
+    const bool middle = network.middle && network.middle_attention;
+    if (text.empty()) {
+        return middle ? "the middle only" : "none";
+    }
+    text += " of the size";
+    return middle ? text + ", and the middle" : text;
+}
+
+/// "4", or "of 8 channels"; a width for each level with attention where they differ.
+std::string heads_of(const repaint::unet_config& network) {
+    std::vector<std::string> widths;
+    for (std::size_t i = 0; i < network.levels.size(); ++i) {
+        const auto& level = network.levels[i];
+        const bool middle = network.middle && network.middle_attention && i + 1 == network.levels.size();
+        if (level.heads && (level.attention || level.attention_up || middle)) {
+            widths.push_back(std::to_string(level.heads->channels));
+        }
+    }
+    if (!widths.empty()) {
+        return "of " + joined(widths) + " channels";
+    }
+    return network.head_channels > 0 ? "of " + std::to_string(network.head_channels) + " channels"
+                                     : std::to_string(network.heads);
 }
 
 void print_cost(const repaint::shape4& size, const repaint::dry_backend& dry, std::uint64_t multiply_adds,
@@ -141,13 +191,16 @@ void print_unet(const repaint::opened_model& opened, const std::string& text) {
          std::to_string(network.in_channels) + " in, " + std::to_string(network.out_channels) + " out");
     line("num_channels", std::to_string(network.model_channels));
     line("channels by level", channels_by_level(network));
-    line("num_res_blocks", std::to_string(network.res_blocks));
+    line("num_res_blocks",
+         by_level(network, [&](std::size_t level) { return std::to_string(network.blocks_at(level)); }));
     line("attention at", attention_at(network));
-    line("heads", network.head_channels > 0 ? "of " + std::to_string(network.head_channels) + " channels"
-                                            : std::to_string(network.heads));
+    line("heads", heads_of(network));
     line("new attention order", yes(network.order == repaint::qkv_order::grouped));
     line("scale-shift norm", yes(network.scale_shift_norm));
-    line("resblock_updown", yes(network.resblock_updown));
+    line("resblock_updown", by_level(network, [&](std::size_t level) {
+             const std::size_t last = network.levels.size() - 1; // which nothing halves
+             return yes(network.residual_down_at(last == 0 ? 0 : std::min(level, last - 1)));
+         }));
     line("classes", network.classes > 0 ? std::to_string(network.classes) : "none");
     line("prediction", text_of(opened.diffusion.prediction));
     line("variance", text_of(opened.diffusion.variance));
