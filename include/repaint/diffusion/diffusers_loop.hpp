@@ -4,7 +4,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <repaint/concepts.hpp>
@@ -28,22 +27,9 @@ namespace repaint {
 /// jump_n_sample are known here. Throws std::invalid_argument naming another option that is not at its default, or as
 /// jump_schedule.
 [[nodiscard]] inline std::vector<transition> diffusers_walk(int timesteps, const jump_options& options = {}) {
-    const jump_options defaults;
-    const auto refuse = [](const char* name) {
+    if (const char* name = detail::first_unknown_jump_option(options, {"jump_length", "jump_n_sample"})) {
         throw std::invalid_argument(std::string("the algorithm diffusers knows jump_length and jump_n_sample only, ") +
                                     name + " must be left alone");
-    };
-    const std::pair<const char*, bool> others[]{
-        {"n_sample", options.n_sample != defaults.n_sample},
-        {"jump2_length", options.jump2_length != defaults.jump2_length},
-        {"jump2_n_sample", options.jump2_n_sample != defaults.jump2_n_sample},
-        {"jump3_length", options.jump3_length != defaults.jump3_length},
-        {"jump3_n_sample", options.jump3_n_sample != defaults.jump3_n_sample},
-        {"start_resampling", options.start_resampling != defaults.start_resampling}};
-    for (const auto& [name, given] : others) {
-        if (given) {
-            refuse(name);
-        }
     }
     jump_options jumps{.jump_length = options.jump_length, .jump_n_sample = options.jump_n_sample};
     if (jumps.jump_length >= timesteps && jumps.jump_n_sample > 1) {

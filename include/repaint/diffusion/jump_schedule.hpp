@@ -1,9 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace repaint {
@@ -35,6 +39,26 @@ struct transition {
 };
 
 namespace detail {
+
+/// The first option that is not at its default though its name is not among those known; null when there is none.
+inline const char* first_unknown_jump_option(const jump_options& options,
+                                             std::initializer_list<std::string_view> known) {
+    const jump_options usual;
+    const std::pair<const char*, bool> all[]{{"n_sample", options.n_sample != usual.n_sample},
+                                             {"jump_length", options.jump_length != usual.jump_length},
+                                             {"jump_n_sample", options.jump_n_sample != usual.jump_n_sample},
+                                             {"jump2_length", options.jump2_length != usual.jump2_length},
+                                             {"jump2_n_sample", options.jump2_n_sample != usual.jump2_n_sample},
+                                             {"jump3_length", options.jump3_length != usual.jump3_length},
+                                             {"jump3_n_sample", options.jump3_n_sample != usual.jump3_n_sample},
+                                             {"start_resampling", options.start_resampling != usual.start_resampling}};
+    for (const auto& [name, given] : all) {
+        if (given && std::find(known.begin(), known.end(), std::string_view(name)) == known.end()) {
+            return name;
+        }
+    }
+    return nullptr;
+}
 
 /// A longer walk is a slip of the keyboard: a thousand times the published one is still far below.
 inline constexpr std::size_t most_transitions = 10'000'000;

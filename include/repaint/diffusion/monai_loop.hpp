@@ -7,7 +7,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <repaint/concepts.hpp>
@@ -58,21 +57,9 @@ namespace repaint {
 /// std::invalid_argument when an option but n_sample is not at its default, when n_sample is below 1, when the network
 /// would never be asked, or when there would be more than 10 million transitions.
 [[nodiscard]] inline std::vector<transition> monai_walk(std::span<const int> timesteps, const jump_options& options) {
-    const jump_options defaults;
     const auto refuse = [](const std::string& why) { throw std::invalid_argument("the algorithm monai " + why); };
-    const std::pair<const char*, bool> others[]{
-        {"jump_length", options.jump_length != defaults.jump_length},
-        {"jump_n_sample", options.jump_n_sample != defaults.jump_n_sample},
-        {"jump2_length", options.jump2_length != defaults.jump2_length},
-        {"jump2_n_sample", options.jump2_n_sample != defaults.jump2_n_sample},
-        {"jump3_length", options.jump3_length != defaults.jump3_length},
-        {"jump3_n_sample", options.jump3_n_sample != defaults.jump3_n_sample},
-        {"start_resampling", options.start_resampling != defaults.start_resampling}};
-    for (const auto& [name, given] : others) {
-        if (given) {
-            refuse(std::string("does not jump, it passes n_sample times over every step: ") + name +
-                   " must be left alone");
-        }
+    if (const char* name = detail::first_unknown_jump_option(options, {"n_sample"})) {
+        refuse(std::string("does not jump, it passes n_sample times over every step: ") + name + " must be left alone");
     }
     if (options.n_sample < 1) {
         throw std::invalid_argument("n_sample must be at least 1, got " + std::to_string(options.n_sample));

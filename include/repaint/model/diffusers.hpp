@@ -384,11 +384,7 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
         about.schedule += " rescaled to end in noise";
     }
     about.schedule += ", " + std::to_string(result.training.size()) + " steps";
-    result.prediction = settings
-                            .choice<prediction_type>("prediction_type", {{"epsilon", prediction_type::epsilon},
-                                                                         {"sample", prediction_type::x_0},
-                                                                         {"v_prediction", prediction_type::velocity}})
-                            .value_or(prediction_type::epsilon);
+    result.prediction = read_prediction(settings);
     // The logarithms are another way to the same variance; `learned` is the variance itself there.
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},

@@ -122,6 +122,15 @@ inline void read_beta_ends(settings_reader& settings, beta_schedule& betas) {
     betas.end = read("beta_end", betas.end);
 }
 
+/// prediction_type, in the words that diffusers and MONAI share.
+inline prediction_type read_prediction(settings_reader& settings) {
+    return settings
+        .choice<prediction_type>("prediction_type", {{"epsilon", prediction_type::epsilon},
+                                                     {"sample", prediction_type::x_0},
+                                                     {"v_prediction", prediction_type::velocity}})
+        .value_or(prediction_type::epsilon);
+}
+
 /// The variance that the settings ask for (nullopt: nothing), against the channels that the network has for it.
 inline variance_type checked_variance(const settings_reader& settings, std::optional<variance_type> asked,
                                       variance_type learned, const unet_config& network,

@@ -354,11 +354,7 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
     }
     set_betas(result, betas, settings, key);
     about.schedule = settings.string(key).value_or("linear_beta") + ", " + std::to_string(betas.steps) + " steps";
-    result.prediction = settings
-                            .choice<prediction_type>("prediction_type", {{"epsilon", prediction_type::epsilon},
-                                                                         {"sample", prediction_type::x_0},
-                                                                         {"v_prediction", prediction_type::velocity}})
-                            .value_or(prediction_type::epsilon);
+    result.prediction = read_prediction(settings);
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},
                                                          {"fixed_large", variance_type::fixed_large},
