@@ -70,6 +70,7 @@ inline pid_t start(const workplace& here, const std::vector<std::string>& argume
     const std::string out = (here / "stdout").string();
     const std::string error = (here / "stderr").string();
     std::filesystem::remove(error); // an earlier run's: whoever waits for this one's output looks at it
+    std::fflush(nullptr); // or the child would write it again
     const pid_t child = ::fork();
     if (child == 0) {
         if (::chdir(folder.c_str()) == 0 && std::freopen(out.c_str(), "w", stdout) != nullptr &&
