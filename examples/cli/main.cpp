@@ -20,8 +20,7 @@
 
 namespace {
 
-constexpr std::array algorithms{repaint::algorithm::official, repaint::algorithm::diffusers,
-                                repaint::algorithm::monai};
+constexpr std::array algorithms{repaint::algorithm::official, repaint::algorithm::diffusers, repaint::algorithm::monai};
 
 /// Paths, so that CLI11 shows and parses them as text.
 CLI::Option* add_path(CLI::App* app, const std::string& name, std::filesystem::path& path, const std::string& text) {
@@ -81,20 +80,21 @@ void add_engine(CLI::App* app, cli::engine_options& engine) {
         ->check(CLI::Range(1, 4096));
     app->add_flag("--strict", engine.strict,
                   "cpu: convolutions as plain sums, for bits as close to PyTorch's as can be; some times slower");
-    app->add_option("--instructions", engine.instructions,
-                    "cpu: avx512, avx2 or portable; default: the best there is")
+    app->add_option("--instructions", engine.instructions, "cpu: avx512, avx2 or portable; default: the best there is")
         ->check(CLI::IsMember({"avx512", "avx2", "portable"}));
 }
 
 void add_model(CLI::App* app, cli::model_options& model, const std::string& name = "MODEL", bool required = true) {
-    auto* weights = add_path(app, name, model.weights,
-                             "trained network: .safetensors, .safetensors.index.json or .pt (a PyTorch state_dict)");
+    auto* weights = add_path(
+        app, name, model.weights,
+        "trained network: .safetensors, .safetensors.index.json, .pt (a PyTorch state_dict), or the folder of a "
+        "diffusers model or a MONAI bundle");
     if (required) {
         weights->required();
     }
     add_path(
         app, "--config", model.config,
-        "JSON with guided-diffusion's keys (num_heads, num_head_channels, use_new_attention_order, diffusion_steps, "
+        "JSON with what the tensors do not tell, in the keys of the model's own system (num_heads, diffusion_steps, "
         "noise_schedule, ...); default: the .json beside the model");
     add_engine(app, model.engine);
 }
@@ -331,9 +331,7 @@ int main(int argc, char** argv) {
     command = app.add_subcommand("mask", "make a mask, white = known");
     command->add_option("KIND", mask.kind, "wide, narrow, half, expand, lines, super-resolve or box")->required();
     command->add_option("--size", mask.size, "WIDTHxHEIGHT")->required();
-    command->add_option("--seed", mask.seed, "for wide, narrow and box")
-        ->check(check_seed)
-        ->capture_default_str();
+    command->add_option("--seed", mask.seed, "for wide, narrow and box")->check(check_seed)->capture_default_str();
     add_path(command, "-o,--out", mask.out, ".png, .jpg or .npy")->required();
     command->callback([&] {
         chosen = [&] {
