@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <repaint/diffusion/philox.hpp>
+#include <repaint/diffusion/torch_cuda_generator.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/ops.hpp>
 
@@ -86,6 +87,36 @@ public:
 
 private:
     torch_cpu_generator generator_;
+};
+
+/// torch.randn on a GPU of that kind after torch.manual_seed(seed): one stream for the whole batch, as the official
+/// program draws (to about 1e-6 per number). Drawn on the host, whatever the backend.
+class torch_cuda_noise {
+public:
+    torch_cuda_noise(std::uint64_t seed, const torch_cuda_device& device) : generator_(seed, device) {}
+
+    template <memory_backend B> [[nodiscard]] tensor_of<B> operator()(B& b, shape4 shape) {
+        host_tensor draw(shape);
+        generator_.normal(draw.values());
+        return b.upload(draw);
+    }
+
+    /// torch.randint(0, classes, (images,)): the official program draws it before anything else.
+    [[nodiscard]] std::vector<int> labels(int images, int classes) {
+        std::vector<std::int64_t> drawn(static_cast<std::size_t>(images));
+        generator_.randint(0, classes, drawn);
+        std::vector<int> result;
+        for (const std::int64_t label : drawn) {
+            result.push_back(static_cast<int>(label));
+        }
+        return result;
+    }
+
+    [[nodiscard]] torch_cuda_generator::state state() const { return generator_.save(); }
+    void restore(const torch_cuda_generator::state& state) { generator_.restore(state); }
+
+private:
+    torch_cuda_generator generator_;
 };
 
 /// Replays tensors in the order given. Throws shape_error when one does not have the shape asked for or none is left.

@@ -7,12 +7,7 @@
 #include <cstring>
 #include <span>
 
-// The same functions run on the host and inside CUDA kernels; the macro ends with this file.
-#if defined(__CUDACC__)
-#define REPAINT_HOST_DEVICE __host__ __device__
-#else
-#define REPAINT_HOST_DEVICE
-#endif
+#include <repaint/core/host_device.hpp>
 
 namespace repaint {
 
@@ -50,9 +45,10 @@ REPAINT_HOST_DEVICE constexpr philox_words philox_rounds(philox_words x, std::ui
 }
 
 /// -2 ln u with u = a * 2^-32 + 2^-33, the square of a radius. Own arithmetic rather than the libm's: no branch, no
-/// table, so compilers vectorise it and every platform agrees to the rounding of a fused multiply-add.
+/// table, so compilers vectorise it and every platform agrees to the rounding of a fused multiply-add; kernels have the
+/// bits of a host that does not fuse.
 REPAINT_HOST_DEVICE inline float radius_squared(std::uint32_t a) {
-    const float u = static_cast<float>(a) * 0x1p-32F + 0x1p-33F;
+    const float u = multiply_add(static_cast<float>(a), 0x1p-32F, 0x1p-33F);
     std::uint32_t bits = 0;
     std::memcpy(&bits, &u, sizeof bits);
     // u = m * 2^e with m in [sqrt(1/2), sqrt(2)): biased by the bits of sqrt(1/2), which keeps ln m small around u = 1.
@@ -62,15 +58,14 @@ REPAINT_HOST_DEVICE inline float radius_squared(std::uint32_t a) {
     std::memcpy(&m, &bits, sizeof m);
     const float f = m - 1.0F;
     float p = 0.0870044F;
-    p = p * f - 0.142674863F;
-    p = p * f + 0.149147689F;
-    p = p * f - 0.16577585F;
-    p = p * f + 0.199630633F;
-    p = p * f - 0.250013381F;
-    p = p * f + 0.333339095F;
-    const float log_m = f - f * f * (0.5F - f * p);
-    const float log_u = static_cast<float>(e) * 0.693147181F + log_m;
-    return -2.0F * log_u;
+    p = multiply_add(p, f, -0.142674863F);
+    p = multiply_add(p, f, 0.149147689F);
+    p = multiply_add(p, f, -0.16577585F);
+    p = multiply_add(p, f, 0.199630633F);
+    p = multiply_add(p, f, -0.250013381F);
+    p = multiply_add(p, f, 0.333339095F);
+    const float log_m = multiply_add(-(f * f), multiply_add(-f, p, 0.5F), f);
+    return -2.0F * multiply_add(static_cast<float>(e), 0.693147181F, log_m);
 }
 
 /// first = r cos(angle), second = r sin(angle), angle = 2 pi (b * 2^-32 + 2^-33).
@@ -80,8 +75,10 @@ REPAINT_HOST_DEVICE inline void at_angle(float r, std::uint32_t b, float& first,
     const auto rest = static_cast<std::int32_t>(b - (quarter << 30U));
     const float x = (static_cast<float>(rest) + 0.5F) * 1.46291808e-9F;
     const float y = x * x;
-    const float s = x + x * y * ((-1.95152825e-4F * y + 8.3321603e-3F) * y - 1.66666552e-1F);
-    const float c = 1.0F - y * (0.5F - y * ((2.44331568e-5F * y - 1.38873165e-3F) * y + 4.16666456e-2F));
+    const float p = multiply_add(multiply_add(-1.95152825e-4F, y, 8.3321603e-3F), y, -1.66666552e-1F);
+    const float q = multiply_add(multiply_add(2.44331568e-5F, y, -1.38873165e-3F), y, 4.16666456e-2F);
+    const float s = multiply_add(x * y, p, x);
+    const float c = multiply_add(-y, multiply_add(-y, q, 0.5F), 1.0F);
     const bool swap = (quarter & 1U) != 0U;
     const float cosine = swap ? s : c;
     const float sine = swap ? c : s;
@@ -91,7 +88,7 @@ REPAINT_HOST_DEVICE inline void at_angle(float r, std::uint32_t b, float& first,
 
 /// The two normals of two words (Box and Muller 1958).
 REPAINT_HOST_DEVICE inline void normal_pair(std::uint32_t a, std::uint32_t b, float& first, float& second) {
-    at_angle(std::sqrt(radius_squared(a)), b, first, second);
+    at_angle(square_root(radius_squared(a)), b, first, second);
 }
 
 /// The normals of elements 4 * group ... 4 * group + 3 of a draw.
@@ -172,5 +169,3 @@ inline void philox_normal(std::uint64_t seed, std::uint64_t draw, std::span<floa
 }
 
 } // namespace repaint
-
-#undef REPAINT_HOST_DEVICE

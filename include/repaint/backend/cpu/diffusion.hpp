@@ -62,7 +62,7 @@ inline void forward_step(const context& with, storage& x, const storage& z, cons
         float* current = x.data() + first;
         const float* noise = z.data() + first;
         for (std::size_t i = 0; i < count; ++i) {
-            current[i] = m.signal * current[i] + m.noise * noise[i];
+            current[i] = repaint::forward_step(m, current[i], noise[i]);
         }
     });
 }

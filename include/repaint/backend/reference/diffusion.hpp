@@ -52,7 +52,7 @@ void reverse_step(array4<T>& x, const array4<T>& prediction, const array4<T>& z,
 
 template <class T> void forward_step(array4<T>& x, const array4<T>& z, const mixing& m) {
     std::transform(x.begin(), x.end(), z.begin(), x.begin(), [&m](T value, T noise) {
-        return m.signal * static_cast<float>(value) + m.noise * static_cast<float>(noise);
+        return repaint::forward_step(m, static_cast<float>(value), static_cast<float>(noise));
     });
 }
 

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <repaint/backend/cuda/runtime.cuh>
+
+/// Where the blocks of a cooperative launch wait for each other.
+namespace repaint::detail::cuda {
+
+/// The state of one barrier in global memory: zeros before its first use, ready for the next after each.
+struct alignas(32) grid_barrier {
+    unsigned arrived;
+    unsigned opened;
+};
+
+/// Waits until `blocks` blocks are here; what each wrote to global memory before, all see after. All threads of these
+/// blocks must call it, and all these blocks must be alive together (launch_cooperative). Under the host's substitute
+/// every living block of the launch waits, whatever its barrier.
+__device__ inline void wait_at(grid_barrier* barrier, unsigned blocks) {
+#if defined(REPAINT_CUDA_ON_HOST)
+    (void)barrier;
+    (void)blocks;
+    cuda_on_host::grid_barrier();
+#else
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        const volatile unsigned* const opened = &barrier->opened;
+        const unsigned before = *opened; // cannot change until this block has arrived
+        __threadfence();
+        if (atomicAdd(&barrier->arrived, 1U) + 1U == blocks) {
+            barrier->arrived = 0U;
+            __threadfence();
+            atomicAdd(&barrier->opened, 1U);
+        } else {
+            while (*opened == before) {
+            }
+        }
+        __threadfence();
+    }
+    __syncthreads();
+#endif
+}
+
+} // namespace repaint::detail::cuda

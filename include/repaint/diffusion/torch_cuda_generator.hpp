@@ -1,0 +1,157 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <repaint/diffusion/philox.hpp>
+
+namespace repaint {
+
+/// What PyTorch's random numbers depend on besides the seed: how many threads a GPU holds.
+struct torch_cuda_device {
+    int multiprocessors = 0;
+    int threads_per_multiprocessor = 0;
+
+    friend bool operator==(const torch_cuda_device&, const torch_cuda_device&) = default;
+};
+
+/// The GPU of that name: "A100", "H100" (the SXM module), "H200", "RTX 3090", "RTX 4090", "T4" or "V100". Empty
+/// for any other.
+inline std::optional<torch_cuda_device> torch_cuda_device_named(std::string_view name) {
+    struct entry {
+        std::string_view name;
+        torch_cuda_device device;
+    };
+    static constexpr std::array<entry, 7> known{{{"A100", {108, 2048}},
+                                                 {"H100", {132, 2048}},
+                                                 {"H200", {132, 2048}},
+                                                 {"RTX 3090", {82, 1536}},
+                                                 {"RTX 4090", {128, 1536}},
+                                                 {"T4", {40, 1024}},
+                                                 {"V100", {80, 2048}}}};
+    const auto* found = std::find_if(known.begin(), known.end(), [name](const entry& e) { return e.name == name; });
+    return found == known.end() ? std::nullopt : std::optional(found->device);
+}
+
+/// PyTorch's random numbers on a GPU: after the same calls in the same order, the numbers torch.randn and torch.randint
+/// return on that device after torch.manual_seed(seed), for contiguous tensors. Integers are equal bit for bit; normals
+/// agree to about 1e-6, since the GPU's logarithm, sine and cosine differ in the last bits. Every thread of a launch has
+/// a Philox4x32-10 stream of its own, so draws larger than the number of resident threads differ from GPU to GPU.
+class torch_cuda_generator {
+public:
+    /// All there is to a generator: with it a stopped run continues where it was. offset counts the 32-bit words that
+    /// each thread has taken, four at a time.
+    struct state {
+        std::uint64_t seed = 0;
+        std::uint64_t offset = 0;
+
+        friend bool operator==(const state&, const state&) = default;
+    };
+
+    /// torch.manual_seed; all 64 bits of the seed count. Throws std::invalid_argument for a device without room for one
+    /// block of 256 threads.
+    torch_cuda_generator(std::uint64_t seed, const torch_cuda_device& device) : state_{seed, 0}, device_(device) {
+        if (device.multiprocessors < 1 || device.threads_per_multiprocessor < static_cast<int>(block)) {
+            throw std::invalid_argument("torch_cuda_generator: a GPU has at least 1 multiprocessor and 256 threads in "
+                                        "each, got " +
+                                        std::to_string(device.multiprocessors) + " and " +
+                                        std::to_string(device.threads_per_multiprocessor));
+        }
+    }
+
+    /// The state as it is now.
+    [[nodiscard]] state save() const { return state_; }
+
+    /// Continues from a saved state. Throws std::invalid_argument when its offset is not a multiple of 4.
+    void restore(const state& saved) {
+        if (saved.offset % 4 != 0) {
+            throw std::invalid_argument("torch_cuda_generator: the offset of a state must be a multiple of 4, got " +
+                                        std::to_string(saved.offset));
+        }
+        state_ = saved;
+    }
+
+    /// torch.randn in float32. Throws std::invalid_argument for 2^29 numbers or more, which PyTorch draws in pieces.
+    void normal(std::span<float> out) {
+        for_each_four_words(out.size(), [&](const detail::philox_words& w, std::size_t first, std::size_t step) {
+            const auto [a, b] = pair(w.a, w.b);
+            const auto [c, d] = pair(w.c, w.d);
+            scatter(std::array{a, b, c, d}, first, step, out);
+        });
+    }
+
+    /// torch.randint(low, high), int64. Throws std::invalid_argument when the range is empty or has 2^28 integers or
+    /// more, for which versions of PyTorch differ.
+    void randint(std::int64_t low, std::int64_t high, std::span<std::int64_t> out) {
+        const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+        if (low >= high || range >= (std::uint64_t{1} << 28U)) {
+            throw std::invalid_argument("randint: low must be below high, by less than 2^28, got " +
+                                        std::to_string(low) + " and " + std::to_string(high));
+        }
+        const auto in_range = [&](std::uint32_t word) { return low + static_cast<std::int64_t>(word % range); };
+        for_each_four_words(out.size(), [&](const detail::philox_words& w, std::size_t first, std::size_t step) {
+            scatter(std::array{in_range(w.a), in_range(w.b), in_range(w.c), in_range(w.d)}, first, step, out);
+        });
+    }
+
+private:
+    static constexpr std::size_t block = 256; ///< threads
+
+    /// The numbers of one thread go to elements that lie as far apart as there are threads.
+    template <class T>
+    static void scatter(const std::array<T, 4>& numbers, std::size_t first, std::size_t step, std::span<T> out) {
+        for (std::size_t i = 0; i < numbers.size() && first + i * step < out.size(); ++i) {
+            out[first + i * step] = numbers[i];
+        }
+    }
+
+    /// The launch of a draw of `size` elements: f(words, first element, threads) for every four words of every thread
+    /// that has an element left.
+    template <class F> void for_each_four_words(std::size_t size, F&& f) {
+        if (size == 0) {
+            return;
+        }
+        if (size >= (std::size_t{1} << 29U)) {
+            throw std::invalid_argument("torch_cuda_generator: draws have fewer than 2^29 numbers, got " +
+                                        std::to_string(size));
+        }
+        const auto resident = static_cast<std::size_t>(device_.multiprocessors) *
+                              (static_cast<std::size_t>(device_.threads_per_multiprocessor) / block);
+        const std::size_t threads = block * std::min(resident, (size + block - 1) / block);
+        const std::size_t rounds = (size - 1) / (4 * threads) + 1;
+        for (std::size_t round = 0; round < rounds; ++round) {
+            const std::uint64_t counter = state_.offset / 4 + round;
+            for (std::size_t thread = 0; thread < threads && 4 * threads * round + thread < size; ++thread) {
+                f(detail::philox_rounds({static_cast<std::uint32_t>(counter),
+                                         static_cast<std::uint32_t>(counter >> 32U), static_cast<std::uint32_t>(thread),
+                                         0},
+                                        state_.seed),
+                  4 * threads * round + thread, threads);
+            }
+        }
+        state_.offset += 4 * rounds;
+    }
+
+    /// Two normals of two words (Box and Muller 1958); the sine comes first. The GPU computes in float32: so does this
+    /// up to the logarithm, sine and cosine, which are exact to float32 here.
+    static std::array<float, 2> pair(std::uint32_t a, std::uint32_t b) {
+        const float u = std::fma(static_cast<float>(a), 0x1p-32F, 0x1p-33F);
+        const float angle = std::fma(static_cast<float>(b), 1.46291807927e-9F, 7.31459039633e-10F); // 2 pi / 2^32, half
+        const double radius = std::sqrt(-2.0 * std::log(static_cast<double>(u)));
+        return {static_cast<float>(radius * std::sin(static_cast<double>(angle))),
+                static_cast<float>(radius * std::cos(static_cast<double>(angle)))};
+    }
+
+    state state_;
+    torch_cuda_device device_;
+};
+
+} // namespace repaint
