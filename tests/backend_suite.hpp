@@ -72,7 +72,7 @@ TEMPLATE_LIST_TEST_CASE("conv2d", "[backend]", backends_under_test) {
                                     {{1, 24, 5, 5}, 8, 3, {}}}));                       // no padding
     TestType b;
     const auto x = random_tensor(c.x, 1);
-    const auto w = suite::conv_weights({c.out, c.x.c, c.kernel, c.kernel}, 2);
+    const auto w = suite::conv_weights(shape4{c.out, c.x.c, c.kernel, c.kernel}, 2);
     const auto bias = random_tensor({c.out, 1, 1, 1}, 3);
     const auto packed = b.pack_conv2d(oracle::weights(w), oracle::weights(bias));
     CAPTURE(to_string(c.x), c.out, c.kernel, c.options.stride, c.options.padding);
@@ -88,7 +88,7 @@ TEMPLATE_LIST_TEST_CASE("conv2d", "[backend]", backends_under_test) {
                          oracle::conv2d(x, w, bias, &residual, c.options), tolerances<TestType>::conv2d) == "");
     }
     SECTION("residual for every pixel, one for all images or one each") {
-        for (const int images : {1, c.x.n}) {
+        for (const int images : std::array<int, 2>{1, c.x.n}) {
             const auto residual = random_tensor({images, c.out, 1, 1}, 5);
             const auto r = b.upload(residual);
             CHECK(difference(b.download(repaint::ops::conv2d(b, on_device, packed, c.options, &r)),
@@ -119,7 +119,7 @@ TEMPLATE_LIST_TEST_CASE("group_norm", "[backend]", backends_under_test) {
     CAPTURE(to_string(c.x), c.groups);
     CHECK(difference(b.download(repaint::ops::group_norm(b, on_device, packed, options)),
                      oracle::group_norm(x, gamma, beta, nullptr, options), tolerances<TestType>::group_norm) == "");
-    for (const int images : {1, c.x.n}) {
+    for (const int images : std::array<int, 2>{1, c.x.n}) {
         const auto scale_shift = random_tensor({images, 2 * c.x.c, 1, 1}, 4);
         const auto s = b.upload(scale_shift);
         CHECK(difference(b.download(repaint::ops::group_norm(b, on_device, packed, options, &s)),
@@ -150,7 +150,8 @@ TEMPLATE_LIST_TEST_CASE("group_norm of a constant is beta", "[backend]", backend
     const auto packed = b.pack_norm(oracle::weights(gamma), oracle::weights(beta));
     const auto y = b.download(repaint::ops::group_norm(b, b.upload(x), packed));
     for (int c = 0; c < 32; ++c) {
-        CHECK(y(1, c, 2, 3) == approx(static_cast<double>(beta(c, 0, 0, 0))).margin(1e-6));
+        CHECK(y(1, c, 2, 3) ==
+              approx(static_cast<double>(beta(c, 0, 0, 0))).margin(tolerances<TestType>::group_norm.element));
     }
 }
 

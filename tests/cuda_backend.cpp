@@ -5,13 +5,14 @@
 
 #include <repaint/backend/cuda.hpp>
 
-#include "support/tolerances.hpp"
+#include "support/cuda_tolerances.hpp"
 
-using backends_under_test = std::tuple<repaint::basic_cuda_backend<float>>;
+using backends_under_test = std::tuple<repaint::basic_cuda_backend<float>, repaint::basic_cuda_backend<__half>,
+                                       repaint::basic_cuda_backend<__nv_bfloat16>>;
 
 #include "backend_suite.hpp"
 #include "gradient_suite.hpp"
 
-static_assert(repaint::tensor_backend<repaint::basic_cuda_backend<float>>);
-static_assert(repaint::differentiable_backend<repaint::basic_cuda_backend<float>>);
-static_assert(repaint::differentiable_backend<repaint::basic_cuda_backend<__half>>);
+static_assert(repaint::tensor_backend<repaint::cuda_backend>);
+static_assert(repaint::differentiable_backend<repaint::cuda_backend>);
+static_assert(repaint::provides_replay<repaint::cuda_backend>);

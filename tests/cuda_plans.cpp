@@ -52,7 +52,7 @@ device_properties a100() {
 }
 
 plan_origin origin_of(const device_properties& device) {
-    return {cudnnGetVersion(), cublasLtGetVersion(), device.name(), device.multiprocessors()};
+    return {cudnn().version(), cublaslt().version(), device.name(), device.multiprocessors()};
 }
 
 /// A device with an empty store and the caches a backend object has.
@@ -679,4 +679,15 @@ TEST_CASE("without a device the libraries say so by name", "[cuda]") {
     CHECK_THROWS_WITH(cudnn_handle(nullptr), contains("cuDNN: CUDNN_STATUS_"));
     CHECK_THROWS_WITH(cublaslt_handle(), contains("CUBLAS_STATUS_NOT_INITIALIZED"));
     CHECK_THROWS_AS(device_event(), repaint::device_error);
+}
+
+TEST_CASE("a library that is missing, or lacks a function, is named", "[cuda]") {
+    REQUIRE_THROWS_WITH(shared_library("cuDNN 9", {"librepaint_none.so.9", "/nowhere/libcudnn.so"}),
+                        contains("cuDNN 9 is missing, which the backend cuda needs: librepaint_none.so.9: ") &&
+                            contains("; /nowhere/libcudnn.so: "));
+    const shared_library standard("the C library", {"librepaint_none.so.9", "libc.so.6"});
+    int (*const upper)(int) = standard["toupper"];
+    CHECK(upper('a') == 'A');
+    REQUIRE_THROWS_WITH(standard["repaint_none"],
+                        "the C library has no function repaint_none: it is not the version that is needed");
 }

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/host_weights.hpp>
@@ -108,6 +110,21 @@ concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provid
 template <class E, class B>
 concept executes = network_backend<E> && std::same_as<conv2d_weights_of<E>, conv2d_weights_of<B>> &&
     std::same_as<norm_weights_of<E>, norm_weights_of<B>>;
+
+// ---- replay: optional, of backends whose host has work of its own for every primitive --------------------------------
+
+/// Runs one network again and again on images of one shape, with constants that go with a key (the embedding of a
+/// timestep). keep() copies them. A run calls evaluate(x, constants) when it has to, and may do again what the call did
+/// before, with other values in x and the constants.
+template <class B>
+concept provides_replay = network_backend<B> &&
+    requires(B& b, typename B::replay& again, const tensor_of<B>& x, const std::vector<tensor_of<B>>& constants,
+             tensor_of<B> (*evaluate)(const tensor_of<B>&, std::vector<tensor_of<B>>)) {
+        { again.keep(b, 0, constants) } -> std::same_as<void>;
+        { again(b, x, 0, evaluate) } -> std::same_as<tensor_of<B>>;
+        { B::element_bytes } -> std::convertible_to<std::size_t>;
+        { b.reserve(std::size_t{}) } -> std::same_as<void>; // for the activations; throws device_error
+    };
 
 // ---- encoder: what the classifiers of classifier guidance need besides ----------------------------------------------
 

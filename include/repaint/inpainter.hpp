@@ -166,7 +166,9 @@ private:
           image_(std::move(image)), keep_(std::move(keep)), guide_(std::move(guidance)), noise_(std::move(noise)),
           denoise_(model, plan.process, std::move(labels)),
           condition_(b.upload(image_), b.upload(plan.how == algorithm::monai ? monai_keep(keep_) : keep_)),
-          run_(initial(b, state)) {}
+          run_(initial(b, state)) {
+        denoise_.prepare(b, image_.shape());
+    }
 
     /// Made anew for every advance: it points into this object, which may have moved.
     [[nodiscard]] loop_type loop() const {

@@ -60,6 +60,7 @@ public:
         const unet_config& network = model_->network.config();
         check_image_shape(network, shape);
         unet_denoiser<B> denoise(*model_, plan_.process, labels_for(network, options_.labels, shape.n));
+        denoise.prepare(*backend_, shape);
         auto run = start_sampling(*backend_, noise, shape);
         bool done = false;
         if (plan_.how == algorithm::official) {

@@ -26,6 +26,7 @@ template <class B> struct tolerances {
     static constexpr tolerance group_norm_vjp{5e-6, 1e-11};
     /// Five products instead of two, and differences of their results.
     static constexpr tolerance attention_vjp{5e-6, 1e-11};
+    static constexpr tolerance attention_vjp_large = attention_large;
     /// Four numbers at most are added.
     static constexpr tolerance exact_but_order{5e-7, 1e-13};
 };

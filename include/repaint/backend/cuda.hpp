@@ -5,11 +5,14 @@
 #else
 
 #include <algorithm>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,27 +23,30 @@
 #include <repaint/backend/cuda/device.cuh>
 #include <repaint/backend/cuda/diffusion.cuh>
 #include <repaint/backend/cuda/elementwise.cuh>
+#include <repaint/backend/cuda/epilogue.cuh>
+#include <repaint/backend/cuda/fold_doubled.cuh>
+#include <repaint/backend/cuda/graph.cuh>
 #include <repaint/backend/cuda/group_norm.cuh>
+#include <repaint/backend/cuda/group_norm_resident.cuh>
 #include <repaint/backend/cuda/group_norm_vjp.cuh>
 #include <repaint/backend/cuda/image_conv2d.cuh>
 #include <repaint/backend/cuda/layout.cuh>
+#include <repaint/backend/cuda/libraries.cuh>
 #include <repaint/backend/cuda/linear.cuh>
 #include <repaint/backend/cuda/mean.cuh>
 #include <repaint/backend/cuda/memory.cuh>
+#include <repaint/backend/cuda/options.hpp>
 #include <repaint/backend/cuda/pack.cuh>
 #include <repaint/backend/cuda/resize.cuh>
 #include <repaint/backend/cuda/storage.cuh>
 #include <repaint/concepts.hpp>
 
 /// Layout: the channels of a pixel together (NHWC) in T; images, vectors and whatever has fewer than 8 channels float32
-/// NCHW. Precision: sums, statistics and softmax float32 whatever T is. One stream, in order; the object is for one
-/// thread at a time. Memory: an arena; weights once. Bad at: the CPU's work of enqueueing for tiny networks.
+/// NCHW. Precision: sums, statistics and softmax float32 whatever T is. Convolutions by cuDNN, 1x1 ones by cuBLASLt,
+/// attention by cuDNN, the rest, and what they have no engine for, by kernels of our own. One stream, in order; the
+/// object is for one thread at a time. Memory: arenas; weights once. Bad at: the host's work of enqueueing tiny networks
+/// that are not replayed (unet_denoiser does).
 namespace repaint {
-
-/// Which device cuda_backend uses.
-struct cuda_options {
-    int device = 0; ///< as CUDA counts them
-};
 
 /// The backend for NVIDIA GPUs. T: what activations and weights are kept in, float, __half or __nv_bfloat16.
 template <class T> class basic_cuda_backend {
@@ -73,6 +79,7 @@ public:
         shape4 shape_;
         block bias_;           ///< null: none
         block elements_;       ///< OHWI in T; null when `floats_` is there
+        block bias_elements_;  ///< in T, zeros when there is none: for the libraries; there when elements_ is
         block floats_;         ///< OHWI in float, of convolutions from or to images
         mutable block folded_; ///< of 3x3 kernels that met pixels which stand for two by two
     };
@@ -97,23 +104,173 @@ public:
             group_norm_options options;
         };
 
+        /// Noise that is drawn when somebody reads it: who adds it to an image draws it on the way.
+        struct drawing {
+            block seeds;
+            std::uint64_t draw;
+        };
+
         // Who reads a tensor may bring it into the arrangement that is read.
         mutable storage values_;
         mutable std::optional<normalisation> pending_;
+        mutable std::optional<drawing> drawn_;
     };
 
-    /// Throws device_error when there is no such device, or it cannot be used, saying why.
+    /// A network that is run again and again on images of one shape, with constants that go with a key (the embedding
+    /// of a timestep): what it enqueues is recorded at the second run as a CUDA graph, which is what runs from then on.
+    /// It belongs to the backend object that it is first used with.
+    class replay {
+    public:
+        /// Copies the constants of a key: planar tensors whose shapes are the same for all keys.
+        void keep(basic_cuda_backend& b, int key, const std::vector<tensor>& constants) {
+            if (layout_.empty()) {
+                for (const tensor& each : constants) {
+                    layout_.push_back({each.shape(), floats_});
+                    floats_ += (each.shape().size() + 3) / 4 * 4; // each on a border of sixteen bytes
+                }
+            }
+            const block row = b.scratch_floats(floats_);
+            for (std::size_t i = 0; i < constants.size(); ++i) {
+                b.copy(row->template as<float>() + layout_[i].first, b.planar(constants[i]),
+                       constants[i].shape().size());
+            }
+            rows_.insert_or_assign(key, row);
+        }
+
+        /// evaluate(x, constants of the key), which is called at most twice for a shape of x: it must enqueue the same
+        /// work for every key and every x of that shape. Throws device_error.
+        template <class F>
+        [[nodiscard]] tensor operator()(basic_cuda_backend& b, const tensor& x, int key, F&& evaluate) {
+            const block& row = rows_.at(key);
+            if (!b.graphs_ || !recordable_) {
+                return evaluate(x, constants(row));
+            }
+            if (!input_ || input_->shape() != x.shape()) {
+                *this = replay(std::move(layout_), floats_, std::move(rows_));
+                input_.emplace(b.planar_tensor(x.shape()));
+                current_ = b.scratch_floats(floats_);
+            }
+            b.copy(input_->values_.planar(), b.planar(x), x.shape().size());
+            b.copy(current_->template as<float>(), rows_.at(key)->template as<float>(), floats_);
+            enqueue(b, evaluate);
+            tensor y = b.planar_tensor(output_->shape());
+            b.copy(y.values_.planar(), output_->values_.planar(), y.shape().size());
+            if (!work_) {
+                output_.reset(); // of the first run, in memory that the next will use
+            }
+            return y;
+        }
+
+        replay() = default;
+
+    private:
+        struct constant {
+            shape4 shape;
+            std::size_t first;
+        };
+
+        replay(std::vector<constant> layout, std::size_t floats, std::map<int, block> rows)
+            : layout_(std::move(layout)), floats_(floats), rows_(std::move(rows)) {}
+
+        [[nodiscard]] std::vector<tensor> constants(const block& row) const {
+            std::vector<tensor> tensors;
+            for (const constant& each : layout_) {
+                tensors.push_back(tensor(
+                    storage{each.shape, arrangement::planar, false, {{row, each.first, each.shape.c, 1, nullptr}}}));
+            }
+            return tensors;
+        }
+
+        /// Leaves the result in output_.
+        template <class F> void enqueue(basic_cuda_backend& b, F& evaluate) {
+            // What lies in the memory of graphs is overwritten whenever one of them runs: nothing else may lie there.
+            const other_memory of_graphs(b);
+            const auto once = [&] {
+                output_.emplace(evaluate(tensor(input_->values_), constants(current_)));
+                (void)b.planar(*output_);
+            };
+            if (!work_ && warm_) {
+                try {
+                    work_ = detail::cuda::recorded_work::of(b.stream(), once);
+                } catch (const device_error& reason) {
+                    recordable_ = false; // something on the way cannot be recorded: kernel by kernel, then
+                    b.not_recorded_ = reason.what();
+                    output_.reset();
+                }
+            }
+            if (work_) {
+                work_.enqueue(b.stream());
+            } else {
+                once();
+                warm_ = true;
+            }
+        }
+
+        std::vector<constant> layout_;
+        std::size_t floats_ = 0;
+        std::map<int, block> rows_;
+        std::optional<tensor> input_;
+        block current_;
+        std::optional<tensor> output_;
+        detail::cuda::recorded_work work_;
+        bool warm_ = false; ///< kernels are loaded and plans chosen, which cannot be recorded
+        bool recordable_ = true;
+    };
+
+    /// True: functions return when their work is enqueued, not when it is done.
+    static constexpr bool enqueues = true;
+    /// Of an activation.
+    static constexpr std::size_t element_bytes = sizeof(T);
+
+    /// Throws device_error when there is no such device, or it or a library cannot be used, saying why;
+    /// std::invalid_argument when options do not go with T.
     explicit basic_cuda_backend(const cuda_options& options = {})
-        : device_(options.device),
-          memory_(std::make_shared<detail::cuda::memory_pool>("the activations", std::size_t{64} << 20U)),
-          weights_(std::make_shared<detail::cuda::memory_pool>("the weights", std::size_t{64} << 20U)) {}
+        : device_(options.device), graphs_(options.graphs), memory_(pool("the images and what is computed of them")),
+          graph_memory_(pool("the activations")), weights_(pool("the weights")) {
+        if (options.tf32 && !std::is_same_v<T, float>) {
+            throw std::invalid_argument("tf32 is a precision of float, not of half or bfloat16");
+        }
+        if (options.libraries) {
+            libraries_.emplace(device_, options);
+        }
+        const cudaDeviceProp& p = device_.properties();
+        if (p.cooperativeLaunch != 0) {
+            residency_ = {p.multiProcessorCount, p.sharedMemPerMultiprocessor, p.sharedMemPerBlockOptin,
+                          p.reservedSharedMemPerBlock};
+            const std::vector<detail::cuda::grid_barrier> closed(2 * static_cast<std::size_t>(p.multiProcessorCount));
+            barriers_ = kept(closed);
+        }
+    }
 
-    /// Bytes of activations and scratch that were ever needed at once.
-    [[nodiscard]] std::size_t peak_bytes() const { return memory_->peak(); }
+    ~basic_cuda_backend() {
+        (void)cudaSetDevice(device_.index());
+        (void)cudaStreamSynchronize(device_.stream()); // what runs uses what goes now
+    }
 
-    /// Takes memory for activations from the device now instead of when it is needed. Throws device_error saying what
-    /// is needed and what is free.
-    void reserve(std::size_t bytes) { memory_->reserve(bytes); }
+    [[nodiscard]] std::string device_name() const { return device_.name(); }
+
+    /// Bytes of activations, images and scratch that were ever needed at once.
+    [[nodiscard]] std::size_t peak_bytes() const { return memory_->peak() + graph_memory_->peak(); }
+    /// Bytes of weights.
+    [[nodiscard]] std::size_t weight_bytes() const { return weights_->peak(); }
+
+    /// Takes memory for the activations of a network that is replayed from the device now instead of when it is needed.
+    /// Throws device_error saying what is needed and what is free.
+    void reserve(std::size_t bytes) { (graphs_ ? graph_memory_ : memory_)->reserve(bytes); }
+
+    /// Why a network was not recorded as a CUDA graph, and runs kernel by kernel; empty when none was not.
+    [[nodiscard]] const std::string& not_recorded() const { return not_recorded_; }
+
+    /// Writes the chosen plans to their file, as the end of this object does, which keeps silent when that fails. Throws
+    /// repaint::error naming the path and the system's reason.
+    void save_plans() {
+        if (libraries_) {
+            libraries_->save();
+        }
+    }
+
+    /// Why the file of plans was not used; empty when it was, or when there is none.
+    [[nodiscard]] std::string plans_ignored() const { return libraries_ ? libraries_->ignored() : std::string(); }
 
     [[nodiscard]] tensor allocate(shape4 s) { return tensor(storage{s, arrangement::none, false, {}}); }
 
@@ -141,6 +298,9 @@ public:
             w.floats_ = kept(detail::cuda::pack_ohwi<float>(weights));
         } else {
             w.elements_ = kept(detail::cuda::pack_ohwi<T>(weights));
+            const std::vector<float> none(bias.values ? 0 : static_cast<std::size_t>(weights.shape.n));
+            w.bias_elements_ = kept(detail::cuda::pack_vector<T>(
+                bias.values ? std::span<const float>(bias.values.get(), bias.shape.size()) : std::span(none)));
         }
         return w;
     }
@@ -180,7 +340,10 @@ public:
             return;
         }
         const auto added = residual_in<arrangement::channels_last>(residual, y.shape());
-        if (doubled(x) && k.h == 3 && k.w == 3 && options.padding == 1 && options.stride == 1 && w.elements_) {
+        if (w.elements_ && libraries_ && conv2d_by_library(x, w, added, options, y)) {
+            return;
+        }
+        if (doubled(x) && folds(w, options)) {
             const auto from = stored_parts(x);
             conv2d_doubled(from.first, from.second, x.values_.stored(), folded(w), k.n, w.bias(), added, options.then,
                            write_channels_last(y), stream());
@@ -196,21 +359,28 @@ public:
     void group_norm(const tensor& x, const norm_weights& w, const tensor* scale_shift,
                     const group_norm_options& options, tensor& y) {
         (void)parts(x);
-        measure(x.values_); // kept with x, for whoever normalises it next
+        for (auto& piece : x.values_.pieces) { // what is found out stays with x, for whoever normalises it next
+            if (!piece.moments) {
+                piece.moments = std::make_shared<detail::cuda::piece_moments>();
+            }
+        }
         std::optional<storage> factors;
         if (scale_shift != nullptr) {
             (void)planar(*scale_shift);
             factors = scale_shift->values_;
         }
-        y.values_ = storage{y.shape(), arrangement::none, false, {}};
+        y = allocate(y.shape());
         y.pending_.emplace(typename tensor::normalisation{x.values_, w, std::move(factors), options});
     }
 
     void attention(const tensor& qkv, int heads, tensor& y) {
         const shape4 s = y.shape();
+        const detail::cuda::attention_shape shape{s.n, static_cast<int>(s.plane()), heads, s.c / heads};
         const T* from = packed(qkv);
-        detail::cuda::attention_direct(from, {s.n, static_cast<int>(s.plane()), heads, s.c / heads},
-                                       write_channels_last(y), stream());
+        T* to = write_channels_last(y);
+        if (!libraries_ || !libraries_->attention(from, shape, to, scratch_maker())) {
+            detail::cuda::attention_direct(from, shape, to, stream());
+        }
     }
 
     [[nodiscard]] tensor resize(const tensor& x, resampling mode) {
@@ -310,6 +480,11 @@ public:
         }
         const auto from = packed_part(dy);
         T* to = write_channels_last(dx);
+        if (w.elements_ && libraries_ &&
+            libraries_->conv2d_vjp(from, dy.shape(), w.elements_->template as<T>(), k, options, to, s,
+                                   scratch_maker())) {
+            return;
+        }
         with_weights(w, [&](const auto* elements) {
             conv2d_direct_vjp(from, dy.shape(), elements, k, options, to, s, stream());
         });
@@ -424,9 +599,8 @@ public:
     }
 
     void normal(std::span<const std::uint64_t> seeds, std::uint64_t draw, tensor& y) {
-        const std::uint64_t* on_device = seeds_on_device(seeds);
-        const shape4 s = y.shape();
-        detail::cuda::normal(on_device, draw, s.n, s.size() / static_cast<std::size_t>(s.n), write_planar(y), stream());
+        y = allocate(y.shape());
+        y.drawn_.emplace(typename tensor::drawing{seeds_on_device(seeds), draw});
     }
 
     void reverse_step(tensor& x, const tensor& prediction, const tensor& z, const posterior& p, tensor* x0,
@@ -434,31 +608,86 @@ public:
         const shape4 s = x.shape();
         const auto images = static_cast<std::size_t>(s.n);
         const float* mean = planar(prediction);
-        const float* noise = planar(z);
         const float* gradient = guidance == nullptr ? nullptr : planar(*guidance);
         float* shown = x0 == nullptr ? nullptr : write_planar(*x0);
-        detail::cuda::reverse_step(owned_planar(x), mean, prediction.shape().size() / images, noise, p, shown, gradient,
-                                   s.n, s.size() / images, stream());
+        float* to = owned_planar(x);
+        const std::size_t predicted = prediction.shape().size() / images;
+        const std::size_t size = s.size() / images;
+        with_noise(
+            z,
+            [&](const std::uint64_t* seeds, std::uint64_t draw) {
+                detail::cuda::reverse_step_with_draw(to, mean, predicted, seeds, draw, p, shown, gradient, s.n, size,
+                                                     stream());
+            },
+            [&](const float* noise) {
+                detail::cuda::reverse_step(to, mean, predicted, noise, p, shown, gradient, s.n, size, stream());
+            });
     }
 
     void forward_step(tensor& x, const tensor& z, mixing m) {
         const shape4 s = x.shape();
-        const float* noise = planar(z);
-        detail::cuda::forward_step(owned_planar(x), noise, m, s.n, s.size() / static_cast<std::size_t>(s.n), stream());
+        const std::size_t size = s.size() / static_cast<std::size_t>(s.n);
+        float* to = owned_planar(x);
+        with_noise(
+            z,
+            [&](const std::uint64_t* seeds, std::uint64_t draw) {
+                detail::cuda::forward_step_with_draw(to, seeds, draw, m, s.n, size, stream());
+            },
+            [&](const float* noise) { detail::cuda::forward_step(to, noise, m, s.n, size, stream()); });
     }
 
     void merge(tensor& x, const tensor& known, const tensor& keep, const tensor& z, mixing m) {
         const detail::cuda::known_region region{planar(known), known.shape().n, planar(keep), keep.shape().n,
                                                 keep.shape().c};
-        const float* noise = planar(z);
-        detail::cuda::merge(owned_planar(x), x.shape(), region, noise, m, stream());
+        float* to = owned_planar(x);
+        with_noise(
+            z,
+            [&](const std::uint64_t* seeds, std::uint64_t draw) {
+                detail::cuda::merge_with_draw(to, x.shape(), region, seeds, draw, m, stream());
+            },
+            [&](const float* noise) { detail::cuda::merge(to, x.shape(), region, noise, m, stream()); });
     }
 
 private:
     /// Fewer channels than that lie planar, in float32.
     static constexpr int least_channels = 8;
 
-    [[nodiscard]] cudaStream_t stream() const { return device_.stream(); }
+    /// While one of these lives, new tensors and scratch lie in the memory of graphs.
+    class other_memory {
+    public:
+        explicit other_memory(basic_cuda_backend& b) : backend_(&b) { std::swap(b.memory_, b.graph_memory_); }
+        other_memory(const other_memory&) = delete;
+        other_memory& operator=(const other_memory&) = delete;
+        ~other_memory() { std::swap(backend_->memory_, backend_->graph_memory_); }
+
+    private:
+        basic_cuda_backend* backend_;
+    };
+
+    /// What a normalisation in one launch is planned for: whatever the number of images.
+    struct resident_problem {
+        int h;
+        int w;
+        int channels;
+        int groups;
+        bool vectors;
+        bool average_down;
+
+        auto operator<=>(const resident_problem&) const = default;
+    };
+
+    [[nodiscard]] std::shared_ptr<detail::cuda::memory_pool> pool(const char* what) const {
+        constexpr std::size_t step = std::size_t{16} << 20U;
+        return std::make_shared<detail::cuda::memory_pool>(what, step, device_.index());
+    }
+
+    [[nodiscard]] cudaStream_t stream() const {
+        device_.use();
+        return device_.stream();
+    }
+    [[nodiscard]] auto scratch_maker() const {
+        return [this](std::size_t bytes) { return scratch(bytes); };
+    }
     [[nodiscard]] block scratch(std::size_t bytes) const {
         return std::make_shared<detail::cuda::memory_block>(memory_, bytes);
     }
@@ -486,12 +715,21 @@ private:
     }
 
     /// Of a run, the seeds are the same at every draw.
-    const std::uint64_t* seeds_on_device(std::span<const std::uint64_t> seeds) {
+    const block& seeds_on_device(std::span<const std::uint64_t> seeds) {
         if (!seeds_ || !std::equal(seeds.begin(), seeds.end(), host_seeds_.begin(), host_seeds_.end())) {
             host_seeds_.assign(seeds.begin(), seeds.end());
             seeds_ = kept(host_seeds_);
         }
-        return seeds_->template as<std::uint64_t>();
+        return seeds_;
+    }
+
+    /// Calls drawn(seeds, draw) when z is noise that nobody has read, else given(elements).
+    template <class Drawn, class Given> void with_noise(const tensor& z, Drawn&& drawn, Given&& given) const {
+        if (z.drawn_) {
+            drawn(z.drawn_->seeds->template as<std::uint64_t>(), z.drawn_->draw);
+        } else {
+            given(planar(z));
+        }
     }
 
     // ---- arrangements ------------------------------------------------------------------------------------------------
@@ -499,14 +737,19 @@ private:
     /// A new home for a tensor that is about to be written; what it held goes.
     float* write_planar(tensor& y) const {
         y.pending_.reset();
+        y.drawn_.reset();
+        y.values_.pieces.clear(); // their memory may do
         y.values_ = planar_storage(y.shape());
         return y.values_.planar();
     }
     T* write_channels_last(tensor& y) const {
         y.pending_.reset();
+        y.drawn_.reset();
+        y.values_.pieces.clear(); // their memory may do
         y.values_ = channels_last_storage(y.shape());
         return y.values_.template elements<T>();
     }
+    [[nodiscard]] tensor planar_tensor(const shape4& s) const { return tensor(planar_storage(s)); }
     [[nodiscard]] storage planar_storage(const shape4& s) const {
         return {s, arrangement::planar, false, {{scratch_floats(s.size()), 0, s.c, 1, nullptr}}};
     }
@@ -522,6 +765,12 @@ private:
         }
         if (x.values_.order == arrangement::none) {
             x.values_ = planar_storage(x.shape());
+            if (x.drawn_) {
+                const shape4 s = x.shape();
+                detail::cuda::normal(x.drawn_->seeds->template as<std::uint64_t>(), x.drawn_->draw, s.n,
+                                     s.size() / static_cast<std::size_t>(s.n), x.values_.planar(), stream());
+                x.drawn_.reset();
+            }
         }
         return x.values_;
     }
@@ -652,6 +901,45 @@ private:
         }
     }
 
+    /// Whether the weights can be folded for pixels that stand for two by two.
+    [[nodiscard]] static bool folds(const conv2d_weights& w, const conv2d_options& options) {
+        return w.shape().h == 3 && w.shape().w == 3 && options.padding == 1 && options.stride == 1 && w.elements_;
+    }
+
+    /// False when the libraries have no engine for it; nothing is done then.
+    bool conv2d_by_library(const tensor& x, const conv2d_weights& w, const detail::cuda::conv2d_residual<T>& added,
+                           const conv2d_options& options, tensor& y) {
+        const shape4 s = y.shape();
+        const T* bias = w.bias_elements_->template as<T>();
+        block summed;
+        if (added.vector != nullptr && !added.vector_per_image) {
+            summed = scratch(static_cast<std::size_t>(s.c) * sizeof(T));
+            detail::cuda::summed_bias(w.bias(), added.vector, s.c, summed->template as<T>(), stream());
+            bias = summed->template as<T>();
+        }
+        T* to = nullptr; // memory for y is taken when x has got what it needs
+        bool done = false;
+        if (doubled(x) && folds(w, options) && added.pixels == nullptr) {
+            make_packed(x.values_);
+            to = write_channels_last(y);
+            done = libraries_->conv2d_doubled(x.values_.template part_of<T>(0), x.values_.stored(), folded(w), s.c,
+                                              bias, to, scratch_maker());
+        } else {
+            auto from = parts(x);
+            if (w.shape().plane() > 1 && from.second.channels > 0) {
+                from = {packed_part(x), {nullptr, 0, 0}};
+            }
+            to = write_channels_last(y);
+            done = libraries_->conv2d(from.first, from.second, x.shape(), w.elements_->template as<T>(), w.shape(),
+                                      bias, added.pixels, options, to, scratch_maker());
+        }
+        const float* later = added.vector != nullptr && added.vector_per_image ? added.vector : nullptr;
+        if (done && (later != nullptr || options.then != activation::none)) {
+            detail::cuda::finish_conv2d(to, s.n, static_cast<int>(s.plane()), s.c, later, options.then, stream());
+        }
+        return done;
+    }
+
     /// What a convolution adds to a result of shape y, which is in that arrangement.
     template <arrangement A> [[nodiscard]] auto residual_in(const tensor* residual, const shape4& y) const {
         using element = std::conditional_t<A == arrangement::planar, float, T>;
@@ -677,21 +965,36 @@ private:
         const int pixels = static_cast<int>(s.shape.plane());
         for (std::size_t i = 0; i < s.pieces.size(); ++i) {
             auto& piece = s.pieces[i];
-            if (piece.moments) {
+            if (is_measured(piece)) {
                 continue;
             }
-            const auto count = static_cast<std::size_t>(s.shape.n) * static_cast<std::size_t>(piece.channels);
-            piece.moments = scratch(count * sizeof(detail::cuda::channel_moments));
+            make_moments(s.shape.n, piece);
             const auto partial =
                 scratch_floats(detail::cuda::channel_statistics_scratch(s.shape.n, pixels, piece.channels));
             detail::cuda::channel_statistics(s.template part_of<T>(i), s.shape.n, pixels, partial->template as<float>(),
-                                             piece.moments->template as<detail::cuda::channel_moments>(), stream());
+                                             moments_of(s, i), stream());
         }
     }
 
+    [[nodiscard]] static bool is_measured(const detail::cuda::piece& p) { return p.moments && p.moments->values; }
+
+    /// Room for the moments of a piece.
+    void make_moments(int images, detail::cuda::piece& p) const {
+        if (!p.moments) {
+            p.moments = std::make_shared<detail::cuda::piece_moments>();
+        }
+        p.moments->values = scratch(static_cast<std::size_t>(images) * static_cast<std::size_t>(p.channels) *
+                                    sizeof(detail::cuda::channel_moments));
+    }
+
+    /// Null when there is no such piece.
+    [[nodiscard]] static detail::cuda::channel_moments* moments_of(const storage& s, std::size_t i) {
+        return i < s.pieces.size() ? s.pieces[i].moments->values->template as<detail::cuda::channel_moments>()
+                                   : nullptr;
+    }
+
     [[nodiscard]] static detail::cuda::measured_part<T> measured(const storage& s, std::size_t i) {
-        return {s.template part_of<T>(i),
-                i < s.pieces.size() ? s.pieces[i].moments->template as<detail::cuda::channel_moments>() : nullptr};
+        return {s.template part_of<T>(i), moments_of(s, i)};
     }
 
     [[nodiscard]] static detail::cuda::modulation modulation(const norm_weights& w, const float* scale_shift,
@@ -700,33 +1003,58 @@ private:
                 per_image ? 2 * static_cast<std::ptrdiff_t>(w.channels()) : 0};
     }
 
-    void normalise(const typename tensor::normalisation& what, bool average_down, storage& y) const {
-        const shape4 s = what.x.shape;
+    /// One that does not fit where the device cannot keep as many blocks alive.
+    const detail::cuda::resident_plan& resident_plan_of(const resident_problem& p) const {
+        auto found = resident_plans_.find(p);
+        if (found == resident_plans_.end()) {
+            auto plan =
+                detail::cuda::plan_resident<T>(p.h, p.w, p.channels, p.groups, p.vectors, p.average_down, residency_);
+            if (plan.fits() && !detail::cuda::holds<T>(plan, p.vectors, p.average_down, residency_)) {
+                plan = {};
+            }
+            found = resident_plans_.emplace(p, plan).first;
+        }
+        return found->second;
+    }
+
+    void normalise(typename tensor::normalisation& what, bool average_down, storage& y) const {
+        storage& x = what.x;
+        const shape4 s = x.shape;
         y = channels_last_storage(average_down ? shape4{s.n, s.c, s.h / 2, s.w / 2} : s);
+        T* to = y.template elements<T>();
         const float* factors = what.scale_shift ? what.scale_shift->planar() : nullptr;
         const auto m = modulation(what.weights, factors, factors != nullptr && what.scale_shift->shape.n > 1);
-        detail::cuda::normalise(measured(what.x, 0), measured(what.x, 1), s.n, s.h, s.w, m, what.options, average_down,
-                                y.template elements<T>(), stream());
+        if (!std::all_of(x.pieces.begin(), x.pieces.end(), is_measured) && barriers_) {
+            const bool vectors = detail::cuda::vectorised(x.template part_of<T>(0), x.template part_of<T>(1), to);
+            const auto& plan = resident_plan_of({s.h, s.w, s.c, what.options.groups, vectors, average_down});
+            if (plan.fits()) {
+                const auto unmeasured = [&](std::size_t i) -> detail::cuda::unmeasured_part<T> {
+                    if (i >= x.pieces.size() || is_measured(x.pieces[i])) {
+                        return {x.template part_of<T>(i), nullptr};
+                    }
+                    make_moments(s.n, x.pieces[i]);
+                    return {x.template part_of<T>(i), moments_of(x, i)};
+                };
+                const auto partial = scratch_floats(plan.scratch(s.n));
+                detail::cuda::normalise_resident<T>(unmeasured(0), unmeasured(1), s.n, s.h, s.w, m, what.options,
+                                                    average_down, plan, partial->template as<float>(),
+                                                    barriers_->template as<detail::cuda::grid_barrier>(), to, stream());
+                return;
+            }
+        }
+        measure(x);
+        detail::cuda::normalise(measured(x, 0), measured(x, 1), s.n, s.h, s.w, m, what.options, average_down, to,
+                                stream());
     }
 
     /// The weights of four convolutions that do on pixels what w does on twice as many rows and columns of them.
     const T* folded(const conv2d_weights& w) const {
         if (!w.folded_) {
             const shape4 k = w.shape();
-            std::vector<T> elements(k.size());
-            detail::cuda::check(cudaMemcpyAsync(elements.data(), w.elements_->template as<T>(), k.size() * sizeof(T),
-                                                cudaMemcpyDeviceToHost, stream()),
-                                "reading weights back");
-            detail::cuda::check(cudaStreamSynchronize(stream()), "reading weights back");
-            const auto values = std::make_shared<std::vector<float>>(k.size());
-            const auto in = static_cast<std::size_t>(k.c);
-            for (std::size_t i = 0; i < k.size(); ++i) { // OHWI to OIHW
-                const std::size_t tap = i / in % k.plane();
-                (*values)[(i / (in * k.plane()) * in + i % in) * k.plane() + tap] =
-                    detail::cuda::host_float(elements[i]);
-            }
-            w.folded_ =
-                kept(detail::cuda::fold_doubled_weights<T>({k, std::shared_ptr<const float>(values, values->data())}));
+            w.folded_ = std::make_shared<detail::cuda::memory_block>(
+                weights_, 16 * static_cast<std::size_t>(k.n) * static_cast<std::size_t>(k.c) * sizeof(T));
+            detail::cuda::fold_doubled(static_cast<const T*>(w.elements_->template as<T>()), k.n, k.c,
+                                       w.folded_->template as<T>(), stream());
         }
         return w.folded_->template as<T>();
     }
@@ -734,11 +1062,21 @@ private:
     basic_cuda_backend(const basic_cuda_backend&) = delete;
 
     detail::cuda::device device_;
+    bool graphs_;
     std::shared_ptr<detail::cuda::memory_pool> memory_;
+    std::shared_ptr<detail::cuda::memory_pool> graph_memory_;
     std::shared_ptr<detail::cuda::memory_pool> weights_;
+    std::optional<detail::cuda::libraries<T>> libraries_;
+    detail::cuda::residency residency_{};
+    mutable std::map<resident_problem, detail::cuda::resident_plan> resident_plans_;
+    block barriers_; ///< null: blocks cannot wait for each other
     std::vector<std::uint64_t> host_seeds_;
     block seeds_;
+    std::string not_recorded_;
 };
+
+/// In half precision, as the official networks of 256x256 were trained.
+using cuda_backend = basic_cuda_backend<__half>;
 
 } // namespace repaint
 

@@ -98,7 +98,7 @@ public:
     }
 
     void conv2d(const tensor&, const conv2d_weights& w, const tensor*, const conv2d_options&, tensor& y) {
-        count_conv2d(y, w);
+        count_conv2d(y, w.shape());
     }
     void group_norm(const tensor&, const norm_weights&, const tensor*, const group_norm_options&, tensor&) {}
     void attention(const tensor&, int, tensor& y) { count_attention(2, y); }
@@ -118,7 +118,9 @@ public:
         return allocate({s.n, s.c, 1, 1 + s.h * s.w});
     }
 
-    void conv2d_vjp(const tensor& dy, const conv2d_weights& w, const conv2d_options&, tensor&) { count_conv2d(dy, w); }
+    void conv2d_vjp(const tensor& dy, const conv2d_weights& w, const conv2d_options&, tensor&) {
+        count_conv2d(dy, w.shape());
+    }
     void activation_vjp(const tensor&, activation, const tensor&, tensor&) {}
     void group_norm_vjp(const tensor&, const norm_weights&, const tensor*, const group_norm_options&, const tensor&,
                         tensor&) {}
@@ -141,12 +143,12 @@ public:
     void forward_step(tensor&, const tensor&, mixing) {}
     void merge(tensor&, const tensor&, const tensor&, const tensor&, mixing) {}
 
-private:
-    /// A convolution or its transpose: y is the result or its cotangent.
-    void count_conv2d(const tensor& y, const conv2d_weights& w) {
-        const shape4 k = w.shape();
+protected:
+    /// A convolution or its transpose: y is the result or its cotangent, k the shape of the weights.
+    void count_conv2d(const tensor& y, const shape4& k) {
         multiply_adds_ += static_cast<std::uint64_t>(y.shape().size()) * static_cast<std::uint64_t>(k.c) * k.plane();
     }
+private:
     /// Products of tokens x tokens x channels.
     void count_attention(std::uint64_t products, const tensor& y) {
         multiply_adds_ += products * static_cast<std::uint64_t>(y.shape().size()) * y.shape().plane();

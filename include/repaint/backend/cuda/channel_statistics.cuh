@@ -43,10 +43,10 @@ struct tiling {
 };
 
 /// Depends on nothing but the shape of one image. width: channels that a thread takes. least: pixels that a thread
-/// takes at the least; more when there would be more than about 512 blocks per image.
-inline tiling tiling_of(int channels, int width, int pixels, int least) {
+/// takes at the least; more when there would be more than about `blocks` blocks per image.
+inline tiling tiling_of(int channels, int width, int pixels, int least, int blocks = 512) {
     constexpr int widest = 32;
-    constexpr std::size_t enough = std::size_t{512} * tiling_threads;
+    const std::size_t enough = static_cast<std::size_t>(blocks) * tiling_threads;
     const int vectors = ceil_div(channels, width);
     const int columns = ceil_div(vectors, ceil_div(vectors, widest));
     const int rows = tiling_threads / columns;
@@ -199,15 +199,15 @@ __global__ void chunk_moments_kernel(part<T> x, int pixels, tiling t, channel_mo
         moments_of_thread<Width> own;
         const T* const from = x.data + image * pixels * x.stride + place.channel();
         for (int p = place.begin + place.row; p < place.end; p += ahead * t.rows) {
-            channels_of<T, Width> values[ahead];
+            packed_channels<T, Width> values[ahead];
             for (int k = 0; k < ahead; ++k) {
                 const int q = p + k * t.rows;
-                values[k] =
-                    channels_of<T, Width>::load(from + static_cast<std::ptrdiff_t>(q < place.end ? q : p) * x.stride);
+                values[k] = packed_channels<T, Width>::load(from + static_cast<std::ptrdiff_t>(q < place.end ? q : p) *
+                                                                       x.stride);
             }
             for (int k = 0; k < ahead; ++k) {
                 if (p + k * t.rows < place.end) {
-                    own.add(values[k].values);
+                    own.add(values[k].unpacked().values);
                 }
             }
         }

@@ -372,7 +372,7 @@ void conv2d_direct_vjp(part<T> dy, const shape4& dy_shape, const W* weights, con
 
 /// y = then(conv(double(x)) + bias + residual), a 3x3 convolution with padding 1 after a nearest-neighbour doubling,
 /// without the doubled tensor: each of the four sets of result pixels with the same parities is a 2x2 convolution of x.
-/// x: (n, c, h, w), in two parts (the second may have no channels). folded: [4][out][2][2][c], fold_doubled_weights'.
+/// x: (n, c, h, w), in two parts (the second may have no channels). folded: [4][out][2][2][c], fold_doubled's.
 /// y: [n][2h][2w][out]; residual: for y.
 template <class T, class W>
 void conv2d_doubled(part<T> first, part<T> second, const shape4& x, const W* folded, int out, const float* bias,

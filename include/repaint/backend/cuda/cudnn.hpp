@@ -16,6 +16,7 @@
 
 #include <cudnn_backend.h>
 
+#include <repaint/backend/cuda/shared_library.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
@@ -26,6 +27,38 @@ struct __nv_bfloat16;
 /// cuDNN 9 through its backend C API: graphs of operations, the engines it offers for them, and plans, which are
 /// engines that can run. Nothing here needs a device but execution and device_properties::of_device.
 namespace repaint::detail::cuda {
+
+// ---- the library ----------------------------------------------------------------------------------------------------
+
+/// What is used of cuDNN.
+struct cudnn_functions {
+    shared_library library;
+    decltype(&::cudnnBackendCreateDescriptor) create_descriptor = library["cudnnBackendCreateDescriptor"];
+    decltype(&::cudnnBackendDestroyDescriptor) destroy_descriptor = library["cudnnBackendDestroyDescriptor"];
+    decltype(&::cudnnBackendExecute) execute = library["cudnnBackendExecute"];
+    decltype(&::cudnnBackendFinalize) finalize = library["cudnnBackendFinalize"];
+    decltype(&::cudnnBackendGetAttribute) get_attribute = library["cudnnBackendGetAttribute"];
+    decltype(&::cudnnBackendSetAttribute) set_attribute = library["cudnnBackendSetAttribute"];
+    decltype(&::cudnnCreate) create = library["cudnnCreate"];
+    decltype(&::cudnnDestroy) destroy = library["cudnnDestroy"];
+    decltype(&::cudnnGetErrorString) error_string = library["cudnnGetErrorString"];
+    decltype(&::cudnnGetLastErrorString) last_error_string = library["cudnnGetLastErrorString"];
+    decltype(&::cudnnGetVersion) version = library["cudnnGetVersion"];
+    decltype(&::cudnnGraphVersionCheck) check_parts = library["cudnnGraphVersionCheck"];
+    decltype(&::cudnnSetStream) set_stream = library["cudnnSetStream"];
+};
+
+/// Throws device_error when cuDNN is missing.
+inline const cudnn_functions& cudnn() {
+    static const cudnn_functions functions{{"cuDNN 9",
+                                            {
+                                                "libcudnn.so.9",
+#if defined(REPAINT_CUDNN_LIBRARY)
+                                                REPAINT_CUDNN_LIBRARY,
+#endif
+                                            }}};
+    return functions;
+}
 
 // ---- versions and errors --------------------------------------------------------------------------------------------
 
@@ -47,9 +80,9 @@ inline std::string cudnn_mismatch(std::size_t compiled, std::size_t found) {
 /// What cuDNN says about a status: its name, and the reason it gives when it gives one.
 inline std::string cudnn_reason(cudnnStatus_t status) {
     std::array<char, 512> details{};
-    cudnnGetLastErrorString(details.data(), details.size());
+    cudnn().last_error_string(details.data(), details.size());
     details.back() = '\0';
-    std::string text = cudnnGetErrorString(status);
+    std::string text = cudnn().error_string(status);
     if (details.front() != '\0') {
         text += " (";
         text += printable(details.data(), 300);
@@ -67,10 +100,10 @@ inline void check(cudnnStatus_t status, const char* what) {
 
 /// Throws device_error when the cuDNN that was found at run time, or a part of it, is not the one it has to be.
 inline void check_cudnn_version() {
-    if (const std::string mismatch = cudnn_mismatch(CUDNN_VERSION, cudnnGetVersion()); !mismatch.empty()) {
+    if (const std::string mismatch = cudnn_mismatch(CUDNN_VERSION, cudnn().version()); !mismatch.empty()) {
         throw device_error(mismatch);
     }
-    check(cudnnGraphVersionCheck(), "cuDNN: the versions of its parts");
+    check(cudnn().check_parts(), "cuDNN: the versions of its parts");
 }
 
 // ---- types ----------------------------------------------------------------------------------------------------------
@@ -131,7 +164,7 @@ class cudnn_descriptor {
 public:
     /// what: who needs it, for messages.
     cudnn_descriptor(cudnnBackendDescriptorType_t type, const char* what) : what_(what) {
-        check(cudnnBackendCreateDescriptor(type, &descriptor_), what_);
+        check(cudnn().create_descriptor(type, &descriptor_), what_);
     }
     cudnn_descriptor(cudnn_descriptor&& other) noexcept
         : what_(other.what_), descriptor_(std::exchange(other.descriptor_, nullptr)) {}
@@ -142,7 +175,7 @@ public:
     }
     ~cudnn_descriptor() {
         if (descriptor_ != nullptr) {
-            static_cast<void>(cudnnBackendDestroyDescriptor(descriptor_));
+            static_cast<void>(cudnn().destroy_descriptor(descriptor_));
         }
     }
 
@@ -164,14 +197,14 @@ public:
     }
 
     cudnn_descriptor& finalize() {
-        check(cudnnBackendFinalize(descriptor_), what_);
+        check(cudnn().finalize(descriptor_), what_);
         return *this;
     }
 
     /// False when cuDNN does not support what was asked for: why says the reason. Throws when a part of cuDNN is
     /// missing.
     [[nodiscard]] bool try_finalize(std::string& why) {
-        const cudnnStatus_t status = cudnnBackendFinalize(descriptor_);
+        const cudnnStatus_t status = cudnn().finalize(descriptor_);
         if (status == CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED) {
             check(status, what_);
         }
@@ -184,13 +217,13 @@ public:
     /// How many values an attribute has.
     [[nodiscard]] std::int64_t count(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type) const {
         std::int64_t values = 0;
-        check(cudnnBackendGetAttribute(descriptor_, name, type, 0, &values, nullptr), what_);
+        check(cudnn().get_attribute(descriptor_, name, type, 0, &values, nullptr), what_);
         return values;
     }
     template <class V> [[nodiscard]] V value(cudnnBackendAttributeName_t name) const {
         V result{};
         std::int64_t values = 0;
-        check(cudnnBackendGetAttribute(descriptor_, name, cudnn_attribute_type<V>::value, 1, &values, &result), what_);
+        check(cudnn().get_attribute(descriptor_, name, cudnn_attribute_type<V>::value, 1, &values, &result), what_);
         return result;
     }
     template <class V> [[nodiscard]] std::vector<V> values(cudnnBackendAttributeName_t name) const {
@@ -198,8 +231,8 @@ public:
         std::vector<V> result(static_cast<std::size_t>(count(name, type)));
         std::int64_t filled = 0;
         if (!result.empty()) {
-            check(cudnnBackendGetAttribute(descriptor_, name, type, static_cast<std::int64_t>(result.size()), &filled,
-                                           result.data()),
+            check(cudnn().get_attribute(descriptor_, name, type, static_cast<std::int64_t>(result.size()), &filled,
+                                        result.data()),
                   what_);
         }
         result.resize(static_cast<std::size_t>(filled));
@@ -215,9 +248,8 @@ public:
                                               cudnnBackendDescriptorType_t type) const {
         cudnn_descriptor result(type, what_);
         std::int64_t filled = 0;
-        check(
-            cudnnBackendGetAttribute(descriptor_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &filled, &result.descriptor_),
-            what_);
+        check(cudnn().get_attribute(descriptor_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &filled, &result.descriptor_),
+              what_);
         return result;
     }
     /// As many as cuDNN gives, which may be fewer than it counts.
@@ -230,8 +262,8 @@ public:
         }
         std::int64_t filled = 0;
         if (!raw.empty()) {
-            check(cudnnBackendGetAttribute(descriptor_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                           static_cast<std::int64_t>(raw.size()), &filled, raw.data()),
+            check(cudnn().get_attribute(descriptor_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                                        static_cast<std::int64_t>(raw.size()), &filled, raw.data()),
                   what_);
         }
         result.erase(result.begin() + std::min<std::ptrdiff_t>(filled, std::ssize(result)), result.end());
@@ -241,7 +273,7 @@ public:
 private:
     cudnn_descriptor& set_raw(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, std::size_t count,
                               const void* values) {
-        check(cudnnBackendSetAttribute(descriptor_, name, type, static_cast<std::int64_t>(count), values), what_);
+        check(cudnn().set_attribute(descriptor_, name, type, static_cast<std::int64_t>(count), values), what_);
         return *this;
     }
 
@@ -255,16 +287,16 @@ public:
     /// Throws device_error when cuDNN is not the one it has to be, or cannot use the device.
     explicit cudnn_handle(cudaStream_t stream) {
         check_cudnn_version();
-        check(cudnnCreate(&handle_), "cuDNN");
-        const cudnnStatus_t status = cudnnSetStream(handle_, stream);
+        check(cudnn().create(&handle_), "cuDNN");
+        const cudnnStatus_t status = cudnn().set_stream(handle_, stream);
         if (status != CUDNN_STATUS_SUCCESS) {
-            static_cast<void>(cudnnDestroy(handle_));
+            static_cast<void>(cudnn().destroy(handle_));
             check(status, "the stream of cuDNN");
         }
     }
     cudnn_handle(const cudnn_handle&) = delete;
     cudnn_handle& operator=(const cudnn_handle&) = delete;
-    ~cudnn_handle() { static_cast<void>(cudnnDestroy(handle_)); }
+    ~cudnn_handle() { static_cast<void>(cudnn().destroy(handle_)); }
 
     [[nodiscard]] cudnnHandle_t get() const { return handle_; }
 
@@ -442,8 +474,8 @@ public:
         // The device comes first: without it cuDNN looks for one while it reads, and there may be none.
         d.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device.descriptor());
         const cudnnStatus_t status =
-            cudnnBackendSetAttribute(d.get(), CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-                                     static_cast<std::int64_t>(text.size()), text.data());
+            cudnn().set_attribute(d.get(), CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+                                  static_cast<std::int64_t>(text.size()), text.data());
         if (status != CUDNN_STATUS_SUCCESS) {
             why = cudnn_reason(status);
             return std::nullopt;
@@ -471,7 +503,7 @@ public:
             .set_all(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, pointers)
             .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, workspace)
             .finalize();
-        check(cudnnBackendExecute(handle.get(), plan_.get(), pack.get()), plan_.what());
+        check(cudnn().execute(handle.get(), plan_.get(), pack.get()), plan_.what());
     }
 
 private:

@@ -168,17 +168,23 @@ template <class Of>
 __device__ void fold_channels(Of&& of, std::ptrdiff_t image, int channels, int first, int count, int pixels,
                               const modulation& m, int group_channels, float epsilon, group_moments* groups,
                               channel_map* maps) {
+    const int thread = static_cast<int>(threadIdx.x);
     const int first_group = first / group_channels;
     const int last_group = (first + count - 1) / group_channels + 1;
+    const channel_weights own(m, image, channels, first + (thread < count ? thread : 0)); // on their way meanwhile
     measure_groups(first_group, last_group, group_channels, pixels, epsilon, of,
                    [&](int g, const group_moments& found) { groups[g - first_group] = found; });
     __syncthreads();
-    for (int c = static_cast<int>(threadIdx.x); c < count; c += static_cast<int>(blockDim.x)) {
-        maps[c] =
-            mapped(channel_weights(m, image, channels, first + c), groups[(first + c) / group_channels - first_group]);
+    for (int c = thread; c < count; c += static_cast<int>(blockDim.x)) {
+        maps[c] = mapped(c == thread ? own : channel_weights(m, image, channels, first + c),
+                         groups[(first + c) / group_channels - first_group]);
     }
     __syncthreads();
 }
+
+/// Blocks of normalise_kernel for one image: what an H100 or H200 has room for at once (132 multiprocessors with three
+/// each), so that none waits for the first ones to end. The result does not depend on it.
+inline constexpr int normalise_blocks = 396;
 
 /// h, w: of x.
 template <class T, int Width, bool AverageDown>
@@ -192,48 +198,56 @@ __global__ __launch_bounds__(tiling_threads, 3) void normalise_kernel(measured_p
     const tiling_place<Width> place(t, channels, written);
     auto* const maps = block_memory<channel_map>();
     auto* const groups = reinterpret_cast<group_moments*>(maps + t.channels);
+    const channel_of_parts<T> from(first.x, second.x, place.channel(), image, pixels);
+    T* const to = y + image * written * channels + place.channel();
+    constexpr int together = 4; // loads under way: of so many pixels, or of those that become one
+    const int step = AverageDown ? t.rows : together * t.rows;
+    packed_channels<T, Width> values[together];
+    // Of pixels of the chunk alone, also where the thread has none.
+    const auto load = [&](int p) {
+        for (int k = 0; k < together; ++k) {
+            std::ptrdiff_t at = 0;
+            if constexpr (AverageDown) {
+                const int columns = w / 2;
+                const int q = p < place.end ? p : place.end - 1;
+                at = static_cast<std::ptrdiff_t>(q / columns * 2 + k / 2) * w + (q % columns * 2 + k % 2);
+            } else {
+                const int q = p + k * t.rows;
+                at = q < place.end ? q : place.end - 1;
+            }
+            values[k] = packed_channels<T, Width>::load(from.data + at * from.stride);
+        }
+    };
+    load(place.begin + place.row); // on their way while the maps are made
     fold_channels(joint_image<T>{first, second, image}, image, channels, place.first, place.columns * Width, pixels, m,
                   group_channels, epsilon, groups, maps);
     if (!place.works) {
         return;
     }
     const maps_of_thread<Width> own(maps + place.column * Width);
-    const channel_of_parts<T> from(first.x, second.x, place.channel(), image, pixels);
-    T* const to = y + image * written * channels + place.channel();
-    if constexpr (AverageDown) {
-        const int columns = w / 2;
-        for (int p = place.begin + place.row; p < place.end; p += t.rows) {
-            const std::ptrdiff_t corner = static_cast<std::ptrdiff_t>(p / columns) * 2 * w + p % columns * 2;
-            const std::ptrdiff_t square[] = {corner, corner + 1, corner + w, corner + w + 1};
-            channels_of<T, Width> values[4];
-            for (int k = 0; k < 4; ++k) {
-                values[k] = channels_of<T, Width>::load(from.data + square[k] * from.stride);
-            }
-            for (int k = 0; k < 4; ++k) {
-                own.apply(then, values[k].values);
-            }
-            for (int i = 0; i < Width; ++i) {
-                values[0].values[i] =
-                    0.25F * ((values[0].values[i] + values[1].values[i]) + (values[2].values[i] + values[3].values[i]));
-            }
-            values[0].store(to + static_cast<std::ptrdiff_t>(p) * channels);
-        }
-    } else {
-        constexpr int ahead = 4; // loads under way
-        for (int p = place.begin + place.row; p < place.end; p += ahead * t.rows) {
-            channels_of<T, Width> values[ahead];
-            for (int k = 0; k < ahead; ++k) {
-                const int q = p + k * t.rows;
-                values[k] = channels_of<T, Width>::load(from.data + static_cast<std::ptrdiff_t>(q < place.end ? q : p) *
-                                                                        from.stride);
-            }
-            for (int k = 0; k < ahead; ++k) {
-                const int q = p + k * t.rows;
-                if (q < place.end) {
-                    own.apply(then, values[k].values);
-                    values[k].store(to + static_cast<std::ptrdiff_t>(q) * channels);
+    for (int p = place.begin + place.row; p < place.end; p += step) {
+        if constexpr (AverageDown) {
+            channels_of<T, Width> sum{};
+            for (int k = 0; k < together; ++k) {
+                auto value = values[k].unpacked();
+                own.apply(then, value.values);
+                for (int i = 0; i < Width; ++i) {
+                    sum.values[i] += 0.25F * value.values[i];
                 }
             }
+            sum.store(to + static_cast<std::ptrdiff_t>(p) * channels);
+        } else {
+            for (int k = 0; k < together; ++k) {
+                const int q = p + k * t.rows;
+                if (q < place.end) {
+                    auto value = values[k].unpacked();
+                    own.apply(then, value.values);
+                    value.store(to + static_cast<std::ptrdiff_t>(q) * channels);
+                }
+            }
+        }
+        if (p + step < place.end) {
+            load(p + step);
         }
     }
 }
@@ -248,7 +262,7 @@ void normalise(const measured_part<T>& first, const measured_part<T>& second, in
                const modulation& m, const group_norm_options& options, T* y, cudaStream_t stream) {
     const int channels = first.x.channels + second.x.channels;
     const int group_channels = channels / options.groups;
-    const tiling t = tiling_of(channels, Width, AverageDown ? h * w / 4 : h * w, AverageDown ? 2 : 4);
+    const tiling t = tiling_of(channels, Width, AverageDown ? h * w / 4 : h * w, AverageDown ? 2 : 4, normalise_blocks);
     const std::size_t bytes =
         static_cast<std::size_t>(t.channels) * sizeof(channel_map) +
         static_cast<std::size_t>(groups_across(t.channels, group_channels, options.groups)) * sizeof(group_moments);

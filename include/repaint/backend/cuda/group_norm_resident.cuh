@@ -155,28 +155,31 @@ __global__ __launch_bounds__(resident_threads, 2) void normalise_resident_kernel
         const std::ptrdiff_t image = std::ptrdiff_t{unit / plan.slabs};
         const int slab = unit % plan.slabs * plan.slab;
         const int c = slab + column * Width;
+        const unsigned opened = plan.chunks > 1 ? times_opened(barriers + team) : 0U;
         if (row < rows && row < count) {
-            constexpr int ahead = 2; // loads under way
+            constexpr int ahead = 4; // loads under way
             moments_of_thread<Width> own;
             const channel_of_parts<T> from(first.x, second.x, c, image, pixels);
             for (int p = row; p < count; p += ahead * rows) {
-                channels_of<T, Width> loaded[ahead];
+                packed_channels<T, Width> loaded[ahead];
                 for (int k = 0; k < ahead; ++k) {
                     const int q = p + k * rows;
-                    loaded[k] = channels_of<T, Width>::load(
+                    loaded[k] = packed_channels<T, Width>::load(
                         from.data + static_cast<std::ptrdiff_t>(begin + (q < count ? q : p)) * from.stride);
                 }
                 for (int k = 0; k < ahead; ++k) {
                     const int q = p + k * rows;
                     if (q < count) {
                         loaded[k].store(values + static_cast<std::ptrdiff_t>(q) * plan.slab);
-                        own.add(loaded[k].values);
+                        own.add(loaded[k].unpacked().values);
                     }
                 }
             }
             own.leave(columns, column, of_rows + row * plan.slab);
         }
 
+        const int thread = static_cast<int>(threadIdx.x);
+        const channel_weights weights(m, image, channels, slab + (thread < plan.slab ? thread : 0)); // on their way
         channel_moments* const of_unit = partial + static_cast<std::ptrdiff_t>(unit) * plan.chunks * plan.slab;
         const auto keep = [&](int slot, const channel_moments& found) {
             joined[channel_of_slot<Width>(slot, columns)] = found;
@@ -187,7 +190,7 @@ __global__ __launch_bounds__(resident_threads, 2) void normalise_resident_kernel
             join_rows(plan.slab, rows, count, of_rows, scratch, [&](int slot, const channel_moments& found) {
                 of_unit[static_cast<std::ptrdiff_t>(chunk) * plan.slab + slot] = found;
             });
-            wait_at(barriers + team, static_cast<unsigned>(plan.chunks));
+            wait_at(barriers + team, static_cast<unsigned>(plan.chunks), opened);
             join_moments(
                 plan.slab, plan.chunks, pixels, scratch,
                 [&](int k, int slot) {
@@ -203,8 +206,9 @@ __global__ __launch_bounds__(resident_threads, 2) void normalise_resident_kernel
             [&](int channel) { return joined[channel]; },
             [&](int g, const group_moments& found) { groups[g] = found; });
         __syncthreads();
-        for (int k = static_cast<int>(threadIdx.x); k < plan.slab; k += resident_threads) {
-            maps[k] = mapped(channel_weights(m, image, channels, slab + k), groups[k / group_channels]);
+        for (int k = thread; k < plan.slab; k += resident_threads) {
+            maps[k] = mapped(k == thread ? weights : channel_weights(m, image, channels, slab + k),
+                             groups[k / group_channels]);
             if (chunk == 0) {
                 const bool in_first = slab + k < first.x.channels;
                 channel_moments* const moments = in_first ? first.moments : second.moments;
@@ -263,6 +267,20 @@ void normalise_resident(const unmeasured_part<T>& first, const unmeasured_part<T
     } else {
         go([](auto&&... arguments) { launch_cooperative(arguments...); }, std::min(units, plan.teams) * plan.chunks);
     }
+}
+
+/// Whether a device keeps as many blocks of this plan alive as it counts on: others may have a share of the device.
+/// Throws device_error.
+template <class T> bool holds(const resident_plan& plan, bool vectors, bool average_down, const residency& device) {
+    if (plan.chunks == 1) {
+        return true;
+    }
+    constexpr int wide = vector_width<T>;
+    const auto kernel =
+        vectors ? (average_down ? normalise_resident_kernel<T, wide, true> : normalise_resident_kernel<T, wide, false>)
+                : (average_down ? normalise_resident_kernel<T, 1, true> : normalise_resident_kernel<T, 1, false>);
+    return blocks_together("group_norm", kernel, resident_threads, plan.bytes) * device.multiprocessors >=
+           plan.teams * plan.chunks;
 }
 
 /// As normalise(), and writes the moments of both parts. plan: plan_resident<T>() of the same sizes, which fits, with

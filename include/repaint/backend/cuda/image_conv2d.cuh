@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <repaint/backend/cuda/conv2d_tile.cuh>
+#include <repaint/backend/cuda/layout.cuh>
 #include <repaint/backend/cuda/part.cuh>
 #include <repaint/backend/cuda/runtime.cuh>
 #include <repaint/core/options.hpp>
@@ -163,30 +164,33 @@ __global__ __launch_bounds__(conv2d_threads) void conv2d_to_image_kernel(part<T>
         __syncthreads(); // the channels before are done with
         constexpr int width = vectors ? vector_width<T> : 1;
         constexpr int per_pixel = tile::chunk / width;
-        for (int i = thread; i < patch * per_pixel; i += conv2d_threads) {
-            const int p = i / per_pixel;
-            const int c = i % per_pixel * width;
-            const int r = first_row + g.first_row + p / patch_columns;
-            const int s = first_column + g.first_column + p % patch_columns;
-            float* const to = pixels + c * plane + p;
-            if (begin + c >= x.channels || r < 0 || r >= g.in_rows || s < 0 || s >= g.in_columns) {
-                for (int e = 0; e < width; ++e) {
-                    to[e * plane] = 0.0F;
+        constexpr int ahead = 4; // loads under way
+        for (int base = thread; base < patch * per_pixel; base += ahead * conv2d_threads) {
+            packed_channels<T, width> loaded[ahead];
+            for (int k = 0; k < ahead; ++k) {
+                const int i = base + k * conv2d_threads;
+                const int p = i / per_pixel;
+                const int c = i % per_pixel * width;
+                const int r = first_row + g.first_row + p / patch_columns;
+                const int s = first_column + g.first_column + p % patch_columns;
+                loaded[k] = {};
+                if (p < patch && begin + c < x.channels && r >= 0 && r < g.in_rows && s >= 0 && s < g.in_columns) {
+                    const std::size_t read =
+                        (image * static_cast<std::size_t>(g.in_rows) + static_cast<std::size_t>(r)) *
+                            static_cast<std::size_t>(g.in_columns) +
+                        static_cast<std::size_t>(s);
+                    loaded[k] = packed_channels<T, width>::load(x.data + read * static_cast<std::size_t>(x.stride) +
+                                                                static_cast<std::size_t>(begin + c));
                 }
-                continue;
             }
-            const std::size_t read = (image * static_cast<std::size_t>(g.in_rows) + static_cast<std::size_t>(r)) *
-                                         static_cast<std::size_t>(g.in_columns) +
-                                     static_cast<std::size_t>(s);
-            const T* const from =
-                x.data + read * static_cast<std::size_t>(x.stride) + static_cast<std::size_t>(begin + c);
-            if constexpr (vectors) {
-                const vector_of<T> values = vector_of<T>::load(from);
-                for (int e = 0; e < width; ++e) {
-                    to[e * plane] = values.values[e];
+            for (int k = 0; k < ahead; ++k) {
+                const int i = base + k * conv2d_threads;
+                if (i < patch * per_pixel) {
+                    const auto values = loaded[k].unpacked();
+                    for (int e = 0; e < width; ++e) {
+                        pixels[(i % per_pixel * width + e) * plane + i / per_pixel] = values.values[e];
+                    }
                 }
-            } else {
-                *to = to_float(*from);
             }
         }
         for (int i = thread; i < taps * tile::chunk * pitch; i += conv2d_threads) {

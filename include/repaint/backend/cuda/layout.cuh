@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
+#include <type_traits>
 
 #include <repaint/backend/cuda/element.cuh>
 #include <repaint/backend/cuda/part.cuh>
@@ -152,16 +154,33 @@ template <class T, int Width> struct channels_of {
     }
 };
 
-/// Width channels as they are.
-template <class T, int Width> __device__ void copy_channels(const T* from, T* to) {
-    if constexpr (Width == 1) {
-        *to = *from;
-    } else {
-        struct alignas(16) sixteen_bytes {
-            std::uint32_t words[4];
-        };
-        *reinterpret_cast<sixteen_bytes*>(to) = *reinterpret_cast<const sixteen_bytes*>(from);
+/// Width channels as they are: in T, and in no more registers than that takes.
+template <class T, int Width> struct packed_channels {
+    struct alignas(Width * sizeof(T)) content {
+        T elements[std::size_t{Width}];
+    };
+    struct alignas(16) sixteen_bytes {
+        std::uint32_t words[4];
+    };
+    std::conditional_t<Width == 1, content, sixteen_bytes> raw;
+
+    __device__ static packed_channels load(const T* from) { return {*reinterpret_cast<const decltype(raw)*>(from)}; }
+
+    __device__ void store(T* to) const { *reinterpret_cast<decltype(raw)*>(to) = raw; }
+
+    [[nodiscard]] __device__ channels_of<T, Width> unpacked() const {
+        content values;
+        memcpy(static_cast<void*>(&values), &raw, sizeof values);
+        channels_of<T, Width> result;
+        for (int i = 0; i < Width; ++i) {
+            result.values[i] = to_float(values.elements[i]);
+        }
+        return result;
     }
+};
+
+template <class T, int Width> __device__ void copy_channels(const T* from, T* to) {
+    packed_channels<T, Width>::load(from).store(to);
 }
 
 /// Whether all addresses begin on a border of sixteen bytes. Null does.

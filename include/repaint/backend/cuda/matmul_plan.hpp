@@ -26,11 +26,44 @@
 /// is two of these, each with its columns of the weights; the second has the first's y as its residual.
 namespace repaint::detail::cuda {
 
+/// What is used of cuBLASLt.
+struct cublaslt_functions {
+    shared_library library;
+    decltype(&::cublasLtCreate) create = library["cublasLtCreate"];
+    decltype(&::cublasLtDestroy) destroy = library["cublasLtDestroy"];
+    decltype(&::cublasLtGetStatusName) status_name = library["cublasLtGetStatusName"];
+    decltype(&::cublasLtGetStatusString) status_string = library["cublasLtGetStatusString"];
+    decltype(&::cublasLtMatmul) matmul = library["cublasLtMatmul"];
+    decltype(&::cublasLtMatmulAlgoCheck) check_algorithm = library["cublasLtMatmulAlgoCheck"];
+    decltype(&::cublasLtMatmulAlgoGetHeuristic) get_heuristic = library["cublasLtMatmulAlgoGetHeuristic"];
+    decltype(&::cublasLtMatmulDescCreate) create_operation = library["cublasLtMatmulDescCreate"];
+    decltype(&::cublasLtMatmulDescDestroy) destroy_operation = library["cublasLtMatmulDescDestroy"];
+    decltype(&::cublasLtMatmulDescSetAttribute) set_attribute = library["cublasLtMatmulDescSetAttribute"];
+    decltype(&::cublasLtMatmulPreferenceCreate) create_preference = library["cublasLtMatmulPreferenceCreate"];
+    decltype(&::cublasLtMatmulPreferenceDestroy) destroy_preference = library["cublasLtMatmulPreferenceDestroy"];
+    decltype(&::cublasLtMatmulPreferenceSetAttribute) set_preference = library["cublasLtMatmulPreferenceSetAttribute"];
+    decltype(&::cublasLtMatrixLayoutCreate) create_layout = library["cublasLtMatrixLayoutCreate"];
+    decltype(&::cublasLtMatrixLayoutDestroy) destroy_layout = library["cublasLtMatrixLayoutDestroy"];
+    decltype(&::cublasLtGetVersion) version = library["cublasLtGetVersion"];
+};
+
+/// Throws device_error when cuBLASLt is missing.
+inline const cublaslt_functions& cublaslt() {
+    static const cublaslt_functions functions{{"cuBLASLt",
+                                               {
+                                                   "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR),
+#if defined(REPAINT_CUBLASLT_LIBRARY)
+                                                   REPAINT_CUBLASLT_LIBRARY,
+#endif
+                                               }}};
+    return functions;
+}
+
 /// Throws device_error with cuBLAS' own name for the reason. what: who asked for what.
 inline void check(cublasStatus_t status, const char* what) {
     if (status != CUBLAS_STATUS_SUCCESS) {
-        throw device_error(std::string(what) + ": " + cublasLtGetStatusName(status) + " (" +
-                           cublasLtGetStatusString(status) + ")");
+        throw device_error(std::string(what) + ": " + cublaslt().status_name(status) + " (" +
+                           cublaslt().status_string(status) + ")");
     }
 }
 
@@ -100,10 +133,10 @@ inline std::string key(const matmul_problem& p) {
 class cublaslt_handle {
 public:
     /// Throws device_error when there is no device that cuBLASLt can use.
-    cublaslt_handle() { check(cublasLtCreate(&handle_), "cuBLASLt"); }
+    cublaslt_handle() { check(cublaslt().create(&handle_), "cuBLASLt"); }
     cublaslt_handle(const cublaslt_handle&) = delete;
     cublaslt_handle& operator=(const cublaslt_handle&) = delete;
-    ~cublaslt_handle() { static_cast<void>(cublasLtDestroy(handle_)); }
+    ~cublaslt_handle() { static_cast<void>(cublaslt().destroy(handle_)); }
 
     [[nodiscard]] cublasLtHandle_t get() const { return handle_; }
 
@@ -127,7 +160,7 @@ public:
         const cudaDataType_t type = data_type(p.type);
         const cublasComputeType_t compute =
             p.type == element_type::float32 && p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-        check(cublasLtMatmulDescCreate(&parts_.operation, compute, CUDA_R_32F), what);
+        check(cublaslt().create_operation(&parts_.operation, compute, CUDA_R_32F), what);
         set(CUBLASLT_MATMUL_DESC_TRANSA, p.transposed ? CUBLAS_OP_N : CUBLAS_OP_T);
         if (p.bias) {
             set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
@@ -136,11 +169,11 @@ public:
         const auto in = static_cast<std::uint64_t>(p.in);
         const auto out = static_cast<std::uint64_t>(p.out);
         const auto pixels = static_cast<std::uint64_t>(p.pixels);
-        check(cublasLtMatrixLayoutCreate(&parts_.w, type, in, out, p.w_distance()), what);
-        check(cublasLtMatrixLayoutCreate(&parts_.x, type, in, pixels, p.x_distance()), what);
-        check(cublasLtMatrixLayoutCreate(&parts_.y, type, out, pixels, p.y_distance()), what);
-        check(cublasLtMatrixLayoutCreate(&parts_.added, type, out, pixels,
-                                         p.residual ? p.added_distance() : p.y_distance()),
+        check(cublaslt().create_layout(&parts_.w, type, in, out, p.w_distance()), what);
+        check(cublaslt().create_layout(&parts_.x, type, in, pixels, p.x_distance()), what);
+        check(cublaslt().create_layout(&parts_.y, type, out, pixels, p.y_distance()), what);
+        check(cublaslt().create_layout(&parts_.added, type, out, pixels,
+                                       p.residual ? p.added_distance() : p.y_distance()),
               what);
     }
 
@@ -152,7 +185,7 @@ public:
                                                         int most) {
         preferences wanted;
         const auto prefer = [&wanted](cublasLtMatmulPreferenceAttributes_t name, auto value) {
-            check(cublasLtMatmulPreferenceSetAttribute(wanted.it, name, &value, sizeof value), what);
+            check(cublaslt().set_preference(wanted.it, name, &value, sizeof value), what);
         };
         prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{limits.workspace});
         // Partial sums stay float32; added up in place they would be rounded to T in between.
@@ -168,8 +201,8 @@ public:
         cublasLtMatmulHeuristicResult_t results[largest];
         int found = 0;
         const cublasStatus_t status =
-            cublasLtMatmulAlgoGetHeuristic(handle.get(), parts_.operation, parts_.w, second(), third(), result(),
-                                           wanted.it, std::min(most, largest), results, &found);
+            cublaslt().get_heuristic(handle.get(), parts_.operation, parts_.w, second(), third(), result(), wanted.it,
+                                     std::min(most, largest), results, &found);
         if (status != CUBLAS_STATUS_NOT_SUPPORTED) {
             check(status, what);
         }
@@ -186,8 +219,8 @@ public:
     [[nodiscard]] std::optional<matmul_algorithm> checked(const cublaslt_handle& handle, matmul_algorithm algorithm) {
         cublasLtMatmulHeuristicResult_t found{};
         set_bias(reinterpret_cast<const void*>(alignof(std::max_align_t)));
-        const cublasStatus_t status = cublasLtMatmulAlgoCheck(handle.get(), parts_.operation, parts_.w, second(),
-                                                              third(), result(), &algorithm.opaque, &found);
+        const cublasStatus_t status = cublaslt().check_algorithm(handle.get(), parts_.operation, parts_.w, second(),
+                                                                 third(), result(), &algorithm.opaque, &found);
         if (status != CUBLAS_STATUS_SUCCESS || found.state != CUBLAS_STATUS_SUCCESS) {
             return std::nullopt;
         }
@@ -201,9 +234,9 @@ public:
         const float one = 1.0F;
         const float beta = problem_.residual ? 1.0F : 0.0F;
         set_bias(bias);
-        check(cublasLtMatmul(handle.get(), parts_.operation, &one, w, parts_.w, x, second(), &beta,
-                             problem_.residual ? residual : y, third(), y, result(), &algorithm.opaque, workspace,
-                             algorithm.workspace_bytes, stream),
+        check(cublaslt().matmul(handle.get(), parts_.operation, &one, w, parts_.w, x, second(), &beta,
+                                problem_.residual ? residual : y, third(), y, result(), &algorithm.opaque, workspace,
+                                algorithm.workspace_bytes, stream),
               what);
     }
 
@@ -232,11 +265,11 @@ private:
         }
         ~descriptors() {
             if (operation != nullptr) {
-                static_cast<void>(cublasLtMatmulDescDestroy(operation));
+                static_cast<void>(cublaslt().destroy_operation(operation));
             }
             for (const auto layout : {w, x, y, added}) {
                 if (layout != nullptr) {
-                    static_cast<void>(cublasLtMatrixLayoutDestroy(layout));
+                    static_cast<void>(cublaslt().destroy_layout(layout));
                 }
             }
         }
@@ -244,10 +277,10 @@ private:
 
     struct preferences {
         cublasLtMatmulPreference_t it = nullptr;
-        preferences() { check(cublasLtMatmulPreferenceCreate(&it), what); }
+        preferences() { check(cublaslt().create_preference(&it), what); }
         preferences(const preferences&) = delete;
         preferences& operator=(const preferences&) = delete;
-        ~preferences() { static_cast<void>(cublasLtMatmulPreferenceDestroy(it)); }
+        ~preferences() { static_cast<void>(cublaslt().destroy_preference(it)); }
     };
 
     static cudaDataType_t data_type(element_type type) {
@@ -260,7 +293,7 @@ private:
 
     template <class V> void set(cublasLtMatmulDescAttributes_t name, V value) {
         static_assert(sizeof value == sizeof(std::int32_t) || sizeof value == sizeof(void*));
-        check(cublasLtMatmulDescSetAttribute(parts_.operation, name, &value, sizeof value), what);
+        check(cublaslt().set_attribute(parts_.operation, name, &value, sizeof value), what);
     }
     void set_bias(const void* bias) {
         if (problem_.bias) {
@@ -281,6 +314,7 @@ private:
 struct matmul_plan {
     matmul_operation operation;
     matmul_algorithm algorithm = {};
+    bool tuned = false; ///< in this process
 
     /// Enqueues y = x W^T + residual + bias; residual and bias are null when the problem has none, y may be the
     /// residual if both have the same stride. All pointers: multiples of alignment_of(problem). Throws device_error.
@@ -344,10 +378,10 @@ public:
     /// the problem on how.stream with how.workspace; y must not be the residual. Throws device_error.
     template <class Execute> matmul_plan* tune(const matmul_problem& problem, const tuning& how, Execute&& execute) {
         matmul_plan* const plan = find(problem);
-        const stored_plan* const stored = store_->find(full_key(problem));
-        if (plan == nullptr || (stored != nullptr && stored->microseconds > 0.0)) {
+        if (is_tuned(problem)) {
             return plan;
         }
+        plan->tuned = true;
         plan_limits limits = limits_;
         limits.workspace = std::min(limits.workspace, how.workspace_bytes);
         double best = std::numeric_limits<double>::infinity();
@@ -364,6 +398,13 @@ public:
             store_->put(full_key(problem), {algorithm_text(plan->algorithm), best});
         }
         return plan;
+    }
+
+    /// True when tune() would not measure: it did, or the store has it, or there is no plan.
+    [[nodiscard]] bool is_tuned(const matmul_problem& problem) {
+        const matmul_plan* const plan = find(problem);
+        const stored_plan* const stored = plan == nullptr ? nullptr : store_->find(full_key(problem));
+        return plan == nullptr || plan->tuned || (stored != nullptr && stored->microseconds > 0.0);
     }
 
     /// The largest workspace of the plans so far, in bytes.

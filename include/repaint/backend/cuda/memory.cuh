@@ -17,8 +17,10 @@ namespace repaint::detail::cuda {
 /// by the next who asks: work on the one stream of a backend is done in order, so whoever wrote there before is done.
 class memory_pool {
 public:
-    /// what: whose memory this is, for messages. step: the least that is taken from the device at once.
-    memory_pool(std::string what, std::size_t step) : what_(std::move(what)), step_(step) {}
+    /// what: whose memory this is, for messages. step: the least that is taken from the device at once. device: as CUDA
+    /// counts them.
+    memory_pool(std::string what, std::size_t step, int device)
+        : what_(std::move(what)), step_(step), device_(device) {}
     memory_pool(const memory_pool&) = delete;
     memory_pool& operator=(const memory_pool&) = delete;
     ~memory_pool() {
@@ -95,6 +97,7 @@ private:
     void take_from_device(std::size_t bytes) {
         std::size_t available = 0;
         std::size_t all = 0;
+        check(cudaSetDevice(device_), "choosing the device");
         check(cudaMemGetInfo(&available, &all), "the memory of the device");
         void* begin = nullptr;
         const cudaError_t status = bytes > available ? cudaErrorMemoryAllocation : cudaMalloc(&begin, bytes);
@@ -111,6 +114,7 @@ private:
 
     std::string what_;
     std::size_t step_;
+    int device_;
     std::vector<stretch> stretches_;
     std::size_t used_ = 0;
     std::size_t peak_ = 0;

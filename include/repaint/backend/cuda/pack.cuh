@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
@@ -77,46 +76,6 @@ template <class T> std::vector<T> pack_ohwi(const host_weights& weights) {
                                     static_cast<int>(t % columns)};
                     return to_string(at) + " of the weights " + to_string(s);
                 });
-            }
-        }
-    }
-    return result;
-}
-
-/// What a 3x3 convolution with padding 1 is after a nearest-neighbour doubling: for each parity of the result's row and
-/// column a 2x2 convolution of the small tensor, whose taps are sums of the nine. weights: (out, in, 3, 3). The result:
-/// [2 * row parity + column parity][out][2][2][in]; result pixel (2i + u, 2j + v) reads (i + u - 1 + a, j + v - 1 + b)
-/// at tap (a, b). Sums in double. Throws shape_error for another kernel, format_error when a value is beyond T's range.
-template <class T> std::vector<T> fold_doubled_weights(const host_weights& weights) {
-    const shape4 s = weights.shape;
-    if (s.h != 3 || s.w != 3) {
-        throw shape_error("fold_doubled_weights: the weights " + to_string(s) + " are not those of a 3x3 convolution");
-    }
-    // Which of three taps [first, last) fall on the small tensor's pixel `tap` for results of one parity.
-    constexpr std::array<std::array<std::array<std::size_t, 2>, 2>, 2> falls{
-        {{{{{0, 1}}, {{1, 3}}}}, {{{{0, 2}}, {{2, 3}}}}}};
-    const float* const from = weights.values.get();
-    const auto out = static_cast<std::size_t>(s.n);
-    const auto in = static_cast<std::size_t>(s.c);
-    std::vector<T> result(16 * out * in);
-    for (std::size_t phase = 0; phase < 4; ++phase) {
-        for (std::size_t o = 0; o < out; ++o) {
-            for (std::size_t tap = 0; tap < 4; ++tap) {
-                const auto& rows = falls[phase / 2][tap / 2];
-                const auto& columns = falls[phase % 2][tap % 2];
-                for (std::size_t c = 0; c < in; ++c) {
-                    double sum = 0.0;
-                    for (std::size_t a = rows[0]; a < rows[1]; ++a) {
-                        for (std::size_t b = columns[0]; b < columns[1]; ++b) {
-                            sum += static_cast<double>(from[(o * in + c) * 9 + 3 * a + b]);
-                        }
-                    }
-                    result[((phase * out + o) * 4 + tap) * in + c] = packed_element<T>(static_cast<float>(sum), [&] {
-                        const shape4 at{static_cast<int>(o), static_cast<int>(c), static_cast<int>(rows[0]),
-                                        static_cast<int>(columns[0])};
-                        return to_string(at) + " and its neighbours of the weights " + to_string(s);
-                    });
-                }
             }
         }
     }

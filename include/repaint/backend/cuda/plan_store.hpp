@@ -258,12 +258,12 @@ public:
     /// enqueue the problem on how.stream with how.workspace; what it writes is not used. Throws device_error.
     template <class Execute> const execution_plan* tune(const Problem& problem, const tuning& how, Execute&& execute) {
         const execution_plan* const before = find(problem);
-        const std::string name = full_key(problem);
-        const stored_plan* const stored = store_->find(name);
-        if (before == nullptr || (stored != nullptr && stored->microseconds > 0.0)) {
+        if (is_tuned(problem)) {
             return before;
         }
+        const std::string name = full_key(problem);
         choice& c = chosen_.at(problem);
+        c.tuned = true;
         operation_graph graph = graph_of(problem);
         if (!graph.close(c.why)) {
             return before;
@@ -282,6 +282,13 @@ public:
             store_->put(name, {c.plan->json(), best});
         }
         return pointer(c);
+    }
+
+    /// True when tune() would not measure: it did, or the store has it, or there is no plan.
+    [[nodiscard]] bool is_tuned(const Problem& problem) {
+        const stored_plan* const stored = find(problem) == nullptr ? nullptr : store_->find(full_key(problem));
+        const choice& c = chosen_.at(problem);
+        return !c.plan || c.tuned || (stored != nullptr && stored->microseconds > 0.0);
     }
 
     /// Why find() gave null for this problem; empty when it did not.
@@ -306,6 +313,7 @@ private:
     struct choice {
         std::optional<execution_plan> plan;
         std::string why;
+        bool tuned = false; ///< in this process
     };
 
     static const execution_plan* pointer(const choice& c) { return c.plan ? &*c.plan : nullptr; }

@@ -24,6 +24,7 @@ namespace repaint::detail::cuda {
 /// Throws device_error with CUDA's own name for the reason. what: "conv2d: launch of ...".
 inline void check(cudaError_t status, const char* what) {
     if (status != cudaSuccess) {
+        (void)cudaGetLastError(); // or the next launch would report it
         std::string text = what;
         text += ": ";
         text += cudaGetErrorName(status);
@@ -37,6 +38,42 @@ inline void check(cudaError_t status, const char* what) {
 /// What most architectures give a block without being asked.
 inline constexpr std::size_t usual_block_memory = std::size_t{48} << 10U;
 
+/// Lets the kernel have `bytes` of block memory. name: for the error message. Throws device_error.
+template <class... Parameters>
+void allow_block_memory(const char* name, void (*kernel)(Parameters...), std::size_t bytes) {
+#if !defined(REPAINT_CUDA_ON_HOST)
+    if (bytes > usual_block_memory) {
+        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                   static_cast<int>(bytes)),
+              name);
+    }
+#endif
+    (void)name;
+    (void)kernel;
+    (void)bytes;
+}
+
+/// Blocks of this kernel that one multiprocessor keeps alive together. Throws device_error.
+template <class... Parameters>
+int blocks_together(const char* name, void (*kernel)(Parameters...), int threads, std::size_t bytes) {
+#if defined(REPAINT_CUDA_ON_HOST)
+    (void)name;
+    (void)kernel;
+    (void)threads;
+    (void)bytes;
+    return 2;
+#else
+    const auto* function = reinterpret_cast<const void*>(kernel);
+    allow_block_memory(name, kernel, bytes);
+    check(
+        cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared),
+        name);
+    int blocks = 0;
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function, threads, bytes), name);
+    return blocks;
+#endif
+}
+
 /// Enqueues kernel(arguments...) with `bytes` of block memory. name: for the error message. Throws device_error.
 template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int threads, std::size_t bytes,
@@ -45,14 +82,9 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 blocks, int th
         return; // nothing to do, which CUDA calls an error
     }
 #if defined(REPAINT_CUDA_ON_HOST)
-    (void)stream;
-    cuda_on_host::run(name, blocks, threads, bytes, [&] { kernel(static_cast<Parameters>(arguments)...); });
+    cuda_on_host::launch(name, blocks, threads, bytes, stream, false, kernel, static_cast<Parameters>(arguments)...);
 #else
-    if (bytes > usual_block_memory) {
-        check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(bytes)),
-              name);
-    }
+    allow_block_memory(name, kernel, bytes);
     kernel<<<blocks, dim3(static_cast<unsigned>(threads)), bytes, stream>>>(
         static_cast<Parameters>(std::forward<Arguments>(arguments))...);
     check(cudaGetLastError(), name);
@@ -68,21 +100,15 @@ void launch_cooperative(const char* name, void (*kernel)(Parameters...), dim3 bl
         return;
     }
 #if defined(REPAINT_CUDA_ON_HOST)
-    (void)stream;
-    cuda_on_host::run(
-        name, blocks, threads, bytes, [&] { kernel(static_cast<Parameters>(arguments)...); }, true);
+    cuda_on_host::launch(name, blocks, threads, bytes, stream, true, kernel, static_cast<Parameters>(arguments)...);
 #else
-    const auto* function = reinterpret_cast<const void*>(kernel);
-    if (bytes > usual_block_memory) {
-        check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-              name);
-    }
+    allow_block_memory(name, kernel, bytes);
     std::tuple<Parameters...> values(static_cast<Parameters>(std::forward<Arguments>(arguments))...);
     std::apply(
         [&](auto&... value) {
             void* pointers[] = {&value...};
-            check(cudaLaunchCooperativeKernel(function, blocks, dim3(static_cast<unsigned>(threads)), pointers, bytes,
-                                              stream),
+            check(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), blocks,
+                                              dim3(static_cast<unsigned>(threads)), pointers, bytes, stream),
                   name);
         },
         values);

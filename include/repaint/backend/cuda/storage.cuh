@@ -14,13 +14,18 @@ namespace repaint::detail::cuda {
 /// How the elements of a tensor lie: nowhere yet, as float32 NCHW, or as T with the channels of a pixel together.
 enum class arrangement { none, planar, channels_last };
 
+/// channel_moments of every image of a piece, for everyone who holds it.
+struct piece_moments {
+    std::shared_ptr<memory_block> values; ///< null: not known yet
+};
+
 /// Channels of a tensor that are neighbours in memory.
 struct piece {
     std::shared_ptr<memory_block> memory;
     std::size_t first = 0; ///< elements before the first channel of the first pixel
     int channels = 0;
-    int stride = 0;                        ///< elements from one pixel to the next
-    std::shared_ptr<memory_block> moments; ///< channel_moments of every image, once they are known
+    int stride = 0;                         ///< elements from one pixel to the next
+    std::shared_ptr<piece_moments> moments; ///< null: nobody has asked for them
 };
 
 /// A tensor's elements. Nothing is copied that need not be: channels_last may be in several pieces (joined tensors) or in
@@ -42,7 +47,7 @@ struct storage {
         return pieces.size() == 1 && pieces.front().stride == pieces.front().channels && pieces.front().first == 0;
     }
 
-    [[nodiscard]] float* planar() const { return pieces.front().memory->as<float>(); }
+    [[nodiscard]] float* planar() const { return pieces.front().memory->as<float>() + pieces.front().first; }
     template <class T> [[nodiscard]] T* elements() const { return pieces.front().memory->as<T>(); }
     template <class T> [[nodiscard]] part<T> part_of(std::size_t i) const {
         if (i >= pieces.size()) {
