@@ -339,27 +339,17 @@ TEST_CASE("known pixels keep the file's bytes, and both mask conventions agree",
 TEST_CASE("an interrupted run goes on where it was", "[cli]") {
     const workplace here;
     REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
-    for (const std::string noise : {"philox", "torch-cpu"}) {
+    for (const std::string noise : {"philox", "torch-cpu", "torch-cuda"}) {
         for (const std::string out : {"out.npy", "out"}) {
             CAPTURE(noise, out);
-            const std::vector<std::string> command{"inpaint",
-                                                   demo_model,
-                                                   "--image",
-                                                   demo_face,
-                                                   "--keep",
-                                                   (here / "keep.png").string(),
-                                                   "--timesteps",
-                                                   "60",
-                                                   "--jump-length",
-                                                   "10",
-                                                   "--jump-n-sample",
-                                                   "2",
-                                                   "--noise",
-                                                   noise,
-                                                   "--samples",
-                                                   "2",
-                                                   "-o",
-                                                   (here / out).string()};
+            std::vector<std::string> command{
+                "inpaint",     demo_model, "--image",       demo_face, "--keep",          (here / "keep.png").string(),
+                "--timesteps", "60",       "--jump-length", "10",      "--jump-n-sample", "2",
+                "--noise",     noise,      "--samples",     "2"};
+            if (noise == "torch-cuda") {
+                command = joined(command, {"--noise-device", "H200"});
+            }
+            command = joined(command, {"-o", (here / out).string()});
             const pid_t child = start(here, command);
             for (int i = 0; i < 6000 && content(here / "stderr").empty(); ++i) {
                 std::this_thread::sleep_for(std::chrono::milliseconds(10)); // until it says what it has loaded
@@ -379,6 +369,9 @@ TEST_CASE("an interrupted run goes on where it was", "[cli]") {
 
             const auto resumed = with(command, "--resume", state.string());
             check_refused(run(here, with(resumed, "--timesteps", "50")), 1, "timesteps 60");
+            if (noise == "torch-cuda") {
+                check_refused(run(here, with(resumed, "--noise-device", "A100")), 1, "noise torch-cuda H200");
+            }
             const auto f = run(here, resumed);
             INFO(f.error);
             REQUIRE(f.status == 0);
@@ -396,6 +389,76 @@ TEST_CASE("an interrupted run goes on where it was", "[cli]") {
                 fs::remove(here / "out.npy");
             }
         }
+    }
+}
+
+TEST_CASE("noise as PyTorch draws it on a GPU", "[cli]") {
+    const workplace here;
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    const std::vector<std::string> inpaint{
+        "inpaint",     demo_model, "--image",       demo_face, "--keep",          (here / "keep.png").string(),
+        "--timesteps", "4",        "--jump-length", "2",       "--jump-n-sample", "2"};
+    const std::vector<std::string> sample{"sample", demo_model, "--timesteps", "4"};
+    for (const auto& command : {inpaint, sample}) {
+        CAPTURE(command.front());
+        const auto drawn = [&](const std::vector<std::string>& noise) {
+            const auto f = run(here, joined(joined(command, noise), {"-o", (here / "out.npy").string()}));
+            INFO(f.error);
+            REQUIRE(f.status == 0);
+            return repaint::read_npy(here / "out.npy");
+        };
+        const auto once = drawn({"--noise", "torch-cuda", "--noise-device", "RTX 3090"});
+        CHECK(same_bits(once, drawn({"--noise", "torch-cuda", "--noise-device", "RTX 3090"})));
+        CHECK_FALSE(same_bits(once, drawn({"--noise", "torch-cuda", "--noise-device", "RTX 3090", "--seed", "1"})));
+        CHECK_FALSE(same_bits(once, drawn({"--noise", "torch-cpu"})));
+        CHECK_FALSE(same_bits(once, drawn({})));
+        const auto refused = [&](const std::vector<std::string>& noise, const std::string& part) {
+            check_refused(run(here, joined(joined(command, noise), {"-o", (here / "no.npy").string()})), 1, part);
+        };
+        refused({"--noise", "torch-cuda", "--noise-device", "RTX"},
+                "--noise-device RTX is not known, the GPU that PyTorch would draw on; accepted: A100, H100, H200, RTX "
+                "3090, RTX 4090, T4, V100");
+        refused({"--noise", "torch-cuda"}, "--noise torch-cuda needs --noise-device");
+        refused({"--noise", "torch-cpu", "--noise-device", "A100"}, "--noise torch-cpu has no --noise-device");
+        refused({"--noise-device", "A100"}, "--noise philox has no --noise-device");
+    }
+}
+
+TEST_CASE("the backend cuda says what is missing before it reads anything", "[cli]") {
+    const workplace here;
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    // Without a device: tests that have one are others.
+    const std::string missing = REPAINT_HAS_CUDA != 0
+                                    ? "which the backend cuda needs"
+                                    : "the backend cuda is not in this build (configure with -D REPAINT_CUDA=ON, which "
+                                      "needs nvcc and cuDNN 9); it has: cpu, reference";
+    const std::vector<std::string> bench{"bench", "--preset", "guided-256"};
+    const auto begin = std::chrono::steady_clock::now();
+    check_refused(run(here, joined(bench, {"--backend", "cuda"})), 1, missing);
+    check_refused(run(here, {"inpaint", (here / "none.pt").string(), "--image", demo_face, "--keep",
+                             (here / "keep.png").string(), "-o", (here / "out.png").string(), "--backend", "cuda"}),
+                  1, missing);
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5 * REPAINT_SLOWNESS));
+
+    // Its options are its own.
+    for (const std::string backend : {"cpu", "reference"}) {
+        const auto refused = [&](const std::vector<std::string>& more, const std::string& option) {
+            check_refused(run(here, joined(joined(bench, {"--backend", backend}), more)), 1,
+                          "the backend " + backend + " has no " + option);
+        };
+        refused({"--precision", "half"}, "--precision");
+        refused({"--device", "0"}, "--device");
+        refused({"--plans", "plans.json"}, "--plans");
+        refused({"--tune"}, "--tune");
+    }
+    check_refused(run(here, joined(bench, {"--backend", "cuda", "--precision", "double"})), 2, "--precision");
+    check_refused(run(here, joined(bench, {"--backend", "cuda", "--device", "-1"})), 2, "--device");
+    if (REPAINT_HAS_CUDA != 0) {
+        for (const std::string precision : {"half", "bfloat16", "tf32"}) {
+            check_refused(run(here, joined(bench, {"--backend", "cuda", "--strict", "--precision", precision})), 1,
+                          "--strict with the backend cuda means --precision float, not " + precision);
+        }
+        check_refused(run(here, joined(bench, {"--backend", "cuda", "--strict", "--precision", "float"})), 1, missing);
     }
 }
 
@@ -537,7 +600,9 @@ TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
     check_refused(inpaint(demo_model, demo_face, keep, {"--timesteps", "2000"}), 1, "2000");
     check_refused(inpaint(demo_model, demo_face, keep, {"--jump-n-sample", "3"}), 1, "jump_length");
     check_refused(inpaint(demo_model, demo_face, keep, {"--label", "1"}), 1, "not class-conditional");
-    check_refused(inpaint(demo_model, demo_face, keep, {"--backend", "tpu"}), 1, "has: cpu, reference");
+    check_refused(inpaint(demo_model, demo_face, keep, {"--backend", "tpu"}), 1,
+                  REPAINT_HAS_CUDA != 0 ? "not in this build; it has: cuda, cpu, reference"
+                                        : "not in this build; it has: cpu, reference");
     check_refused(inpaint(demo_model, demo_face, keep, {"--config", demo_face}), 1, "face-1.png");
     check_refused(inpaint(demo_model, demo_face, keep, {"--resume", demo_model}), 1, "not the state of a stopped run");
     check_refused(run(here, {"inpaint", demo_model, "--image", demo_face, "--keep", keep, "-o",

@@ -255,16 +255,16 @@ std::set<std::string> names_in(const fs::path& folder) {
 }
 
 /// One stream of PyTorch for several batches, with labels in between.
-struct shared_stream {
-    std::shared_ptr<repaint::torch_cpu_generator> generator;
+template <class G> struct shared_stream {
+    std::shared_ptr<G> generator;
 
     template <repaint::memory_backend B> repaint::tensor_of<B> operator()(B& b, repaint::shape4 shape) {
         host_tensor draw(shape);
         generator->normal(draw.values());
         return b.upload(draw);
     }
-    [[nodiscard]] repaint::torch_cpu_generator::state state() const { return generator->save(); }
-    void restore(const repaint::torch_cpu_generator::state& state) { generator->restore(state); }
+    [[nodiscard]] typename G::state state() const { return generator->save(); }
+    void restore(const typename G::state& state) { generator->restore(state); }
 };
 
 host_tensor image_of(const picture& p) { return repaint::to_tensor(p, 3); }
@@ -379,8 +379,8 @@ TEST_CASE("one stream of PyTorch runs through all batches, a label for each pict
     write_pictures(here);
 
     for (const bool conditional : {false, true}) {
-        for (const bool torch : {false, true}) {
-            CAPTURE(conditional, torch);
+        for (const std::string noise : {"philox", "torch-cpu", "torch-cuda"}) {
+            CAPTURE(conditional, noise);
             configuration c;
             const int size = conditional ? 8 : 16;
             if (conditional) {
@@ -399,7 +399,11 @@ TEST_CASE("one stream of PyTorch runs through all batches, a label for each pict
             }
             c.set("timestep_respacing", "[4]").set("  t_T", "4").set("  jump_length", "2");
             c.write(here / "c.yml");
-            const auto f = run(here, joined(exact, {"--seed", "5", "--noise", torch ? "torch-cpu" : "philox"}));
+            auto command = joined(exact, {"--seed", "5", "--noise", noise});
+            if (noise == "torch-cuda") {
+                command = joined(command, {"--noise-device", "A100"});
+            }
+            const auto f = run(here, command);
             INFO(f.error);
             REQUIRE(f.status == 0);
 
@@ -414,13 +418,30 @@ TEST_CASE("one stream of PyTorch runs through all batches, a label for each pict
             options.jumps.jump_length = 2;
             options.jumps.jump_n_sample = 2;
             options.composite = false;
-            const auto stream = std::make_shared<repaint::torch_cpu_generator>(5);
+            const auto cpu = std::make_shared<repaint::torch_cpu_generator>(5);
+            const auto cuda =
+                std::make_shared<repaint::torch_cuda_generator>(5, repaint::torch_cuda_device_named("A100").value());
             int done = 0;
             for (const std::string batch : {"ab", "c"}) {
                 const int count = static_cast<int>(batch.size());
                 host_tensor images({count, 3, size, size});
                 host_tensor keep(images.shape());
+                const int classes = conditional ? 10 : 1000;
+                std::vector<std::int64_t> labels(batch.size());
+                if (noise == "torch-cuda") {
+                    cuda->randint(0, classes, labels);
+                }
+                for (std::size_t i = 0; i < labels.size() && noise == "torch-cpu"; ++i) {
+                    labels[i] = cpu->random32() % static_cast<unsigned>(classes);
+                }
+                for (std::size_t i = 0; i < labels.size() && noise == "philox"; ++i) {
+                    const auto seed = static_cast<std::uint64_t>(5 + done) + i;
+                    labels[i] = repaint::philox_noise(seed).labels(1, classes).front();
+                }
                 options.labels.clear();
+                if (conditional) {
+                    options.labels.assign(labels.begin(), labels.end());
+                }
                 for (int i = 0; i < count; ++i) {
                     const std::string file = std::string(1, batch[static_cast<std::size_t>(i)]) + ".png";
                     const auto gt =
@@ -431,19 +452,13 @@ TEST_CASE("one stream of PyTorch runs through all batches, a label for each pict
                     for (std::size_t at = 0; at < mask.size(); ++at) {
                         keep.image(i)[at] = mask.values()[at] > 0.0F ? 1.0F : 0.0F;
                     }
-                    const int classes = conditional ? 10 : 1000;
-                    const int label = torch ? static_cast<int>(stream->random32() % static_cast<unsigned>(classes))
-                                            : repaint::philox_noise(static_cast<std::uint64_t>(5 + done + i))
-                                                  .labels(1, classes)
-                                                  .front();
-                    if (conditional) {
-                        options.labels.push_back(label);
-                    }
                 }
                 const repaint::inpainter inpaint(b, model, options);
                 const host_tensor expected =
-                    torch ? inpaint(images, keep, shared_stream{stream})
-                          : inpaint(images, keep, repaint::philox_noise(static_cast<std::uint64_t>(5 + done)));
+                    noise == "torch-cpu" ? inpaint(images, keep, shared_stream<repaint::torch_cpu_generator>{cpu})
+                    : noise == "torch-cuda"
+                        ? inpaint(images, keep, shared_stream<repaint::torch_cuda_generator>{cuda})
+                        : inpaint(images, keep, repaint::philox_noise(static_cast<std::uint64_t>(5 + done)));
                 for (int i = 0; i < count; ++i) {
                     const std::string file = std::string(1, batch[static_cast<std::size_t>(i)]) + ".png";
                     CAPTURE(file);

@@ -57,6 +57,9 @@ run() {
         return
     fi
     not_run=$(grep -c '\*\*\*Skipped' "$result")
+    # ctest tells who was skipped, its log why.
+    awk '/^[0-9]+\/[0-9]+ Testing: / { name = $3 }
+        sub(/^skipped: /, "") { print "skipped " name ": " $0 }' "build/$preset/Testing/Temporary/LastTest.log"
     failed=$((failed + ${summary% *}))
     skipped=$((skipped + not_run))
     passed=$((passed + ${summary#* } - ${summary% *} - not_run))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cstddef>
@@ -26,6 +27,8 @@ inline std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::s
     return words;
 }
 
+inline std::vector<std::uint64_t> to_words(const repaint::torch_cuda_generator::state& s) { return {s.seed, s.offset}; }
+
 /// Throws format_error unless a stored state has the words it needs.
 inline void expect_words(const std::vector<std::uint64_t>& words, std::size_t count) {
     if (words.size() != count) {
@@ -50,19 +53,52 @@ inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_c
     s.cached = std::bit_cast<double>(words[count + 2]);
 }
 
+inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cuda_generator::state& s) {
+    expect_words(words, 2);
+    s = {words[0], words[1]};
+}
+
+/// Whether a backend returns before its work is done.
+template <class B> constexpr bool enqueues() {
+    if constexpr (requires { B::enqueues; }) {
+        return B::enqueues;
+    } else {
+        return false;
+    }
+}
+
+/// When to wait for a backend that enqueues: so that a tenth of a second of work, more or less, waits in its queue.
+class waiting_rhythm {
+public:
+    /// After every transition. Whether to wait now, and then call waited().
+    [[nodiscard]] bool is_time() { return ++count_ >= next_; }
+
+    void waited() {
+        constexpr double aim = 0.1;
+        const auto now = std::chrono::steady_clock::now();
+        const double each = std::chrono::duration<double>(now - last_).count() / static_cast<double>(count_);
+        // The first transitions make plans: what they take says little about the others.
+        const double most = 2.0 * static_cast<double>(count_);
+        next_ = static_cast<std::size_t>(std::max(1.0, each * most > aim ? aim / each : most));
+        count_ = 0;
+        last_ = now;
+    }
+
+private:
+    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+    std::size_t count_ = 0;
+    std::size_t next_ = 1;
+};
+
 /// The engine of any backend.
 template <repaint::tensor_backend B> class basic_engine final : public engine {
 public:
     template <class... Arguments>
-    basic_engine(std::string_view name, const engine_options& options, const opened_source& source,
+    basic_engine(std::string_view name, const engine_options& options, const source_opener& open,
                  Arguments&&... backend_arguments)
-        : name_(name), threads_(options.threads), backend_(std::forward<Arguments>(backend_arguments)...),
-          model_(make_model(backend_, source)) {
-        if (source.classifier) {
-            classifier_.emplace(repaint::load_classifier(backend_, *source.classifier));
-            classifier_scale_ = options.guidance->scale;
-        }
-    }
+        : name_(name), threads_(options.threads), precision_(options.precision),
+          classifier_scale_(options.guidance ? options.guidance->scale : 1.0F),
+          backend_(std::forward<Arguments>(backend_arguments)...), model_(load(open())) {}
 
     [[nodiscard]] const repaint::model_description& description() const override { return model_.description; }
     [[nodiscard]] const repaint::unet_config& network() const override { return model_.network.config(); }
@@ -81,6 +117,14 @@ public:
             return backend_.threads();
         } else {
             return threads_;
+        }
+    }
+    [[nodiscard]] std::string_view precision() const override { return precision_; }
+    [[nodiscard]] std::string device() const override {
+        if constexpr (requires { backend_.device_name(); }) {
+            return std::string(backend_.device_name());
+        } else {
+            return {};
         }
     }
     [[nodiscard]] int training_steps() const override { return model_.diffusion.training.size(); }
@@ -102,18 +146,22 @@ public:
 
     batch_outcome inpaint(const batch_request& request, const saved_batch* from,
                           const progress_observer& observe) override {
-        if (request.noise == noise_kind::torch_cpu) {
-            return run(request, repaint::torch_cpu_noise(request.seed), from, observe);
+        switch (request.noise.kind) {
+        case noise_kind::torch_cpu: return run(request, repaint::torch_cpu_noise(request.seed), from, observe);
+        case noise_kind::torch_cuda:
+            return run(request, repaint::torch_cuda_noise(request.seed, noise_device(request.noise)), from, observe);
+        default: return run(request, repaint::philox_noise(request.seed), from, observe);
         }
-        return run(request, repaint::philox_noise(request.seed), from, observe);
     }
 
     std::optional<repaint::host_tensor> sample(const sample_request& request,
                                                const progress_observer& observe) override {
-        if (request.noise == noise_kind::torch_cpu) {
-            return draw(request, repaint::torch_cpu_noise(request.seed), observe);
+        switch (request.noise.kind) {
+        case noise_kind::torch_cpu: return draw(request, repaint::torch_cpu_noise(request.seed), observe);
+        case noise_kind::torch_cuda:
+            return draw(request, repaint::torch_cuda_noise(request.seed, noise_device(request.noise)), observe);
+        default: return draw(request, repaint::philox_noise(request.seed), observe);
         }
-        return draw(request, repaint::philox_noise(request.seed), observe);
     }
 
     repaint::host_tensor predict(const repaint::host_tensor& x, float timestep, std::span<const int> labels) override {
@@ -128,32 +176,56 @@ public:
     }
 
     double time_evaluation(repaint::shape4 shape) override {
-        const auto& network = model_.network;
+        const int t = timed_process_.schedule.size() / 2;
         if (!timed_ || timed_->x.shape() != shape) {
-            const std::vector<int> labels(network.config().classes > 0 ? static_cast<std::size_t>(shape.n) : 0, 0);
+            const std::vector<int> labels(network().classes > 0 ? static_cast<std::size_t>(shape.n) : 0, 0);
             repaint::philox_noise noise(0);
-            timed_.emplace(noise(backend_, shape), network.embed(backend_, 500.0F, labels));
+            timed_.emplace(noise(backend_, shape), repaint::unet_denoiser<B>(model_, timed_process_, labels));
             if (classifier_) {
                 timed_->guide.emplace(*classifier_, timed_process_,
                                       std::vector<int>(static_cast<std::size_t>(shape.n), 0), classifier_scale_);
             }
+            if constexpr (repaint::provides_replay<B>) {
+                (void)timed_->denoise(backend_, timed_->x, t); // before what it does is recorded
+            }
+            (void)timed_->denoise(backend_, timed_->x, t);
         }
         backend_.synchronize();
         const auto start = std::chrono::steady_clock::now();
-        const auto prediction = network(backend_, timed_->x, timed_->embedding);
+        const auto prediction = timed_->denoise(backend_, timed_->x, t);
         if (timed_->guide) {
-            const auto gradient = (*timed_->guide)(backend_, timed_->x, timed_process_.schedule.size() / 2);
+            const auto gradient = (*timed_->guide)(backend_, timed_->x, t);
         }
         backend_.synchronize();
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
 private:
-    static repaint::diffusion_model<B> make_model(B& backend, const opened_source& source) {
-        if (const auto* preset = std::get_if<repaint::model_preset>(&source.model)) {
-            return repaint::random_model(backend, *preset);
+    /// The model, and beside it the classifier if the source has one.
+    repaint::diffusion_model<B> load(const opened_source& source) {
+        if (source.classifier) {
+            classifier_.emplace(repaint::load_classifier(backend_, *source.classifier));
         }
-        return repaint::load_model(backend, std::get<repaint::opened_model>(source.model));
+        if (const auto* preset = std::get_if<repaint::model_preset>(&source.model)) {
+            return repaint::random_model(backend_, *preset);
+        }
+        return repaint::load_model(backend_, std::get<repaint::opened_model>(source.model));
+    }
+
+    /// An observer that hears of what is done, not of what a backend has only been told to do.
+    progress_observer told_when_done(const progress_observer& observe) {
+        if constexpr (enqueues<B>()) {
+            return [this, &observe, rhythm = waiting_rhythm()](const repaint::progress& at) mutable {
+                if (!rhythm.is_time() && at.position < at.positions) {
+                    return false;
+                }
+                backend_.synchronize();
+                rhythm.waited();
+                return observe(at);
+            };
+        } else {
+            return observe;
+        }
     }
 
     /// The labels of a request's pictures, drawn if asked for; options keep them if the network itself takes labels.
@@ -187,7 +259,7 @@ private:
         repaint::unconditional_sampler<B> draw_images(backend_, model_, options);
         guide(draw_images, std::move(labels));
         try {
-            return draw_images(request.shape, std::move(noise), observe);
+            return draw_images(request.shape, std::move(noise), told_when_done(observe));
         } catch (const repaint::cancelled&) {
             return std::nullopt;
         }
@@ -210,7 +282,7 @@ private:
             return inpaint.resume(request.images, request.keep, std::move(noise), state);
         }();
         batch_outcome outcome;
-        if (running.advance(observe)) {
+        if (running.advance(told_when_done(observe))) {
             outcome.images = running.result();
             outcome.noise = to_words(running.state().noise);
         } else {
@@ -222,19 +294,20 @@ private:
 
     struct timed_input {
         repaint::tensor_of<B> x;
-        typename repaint::unet<B>::embedding embedding;
+        repaint::unet_denoiser<B> denoise;
         std::optional<repaint::class_guidance<B>> guide;
-        timed_input(repaint::tensor_of<B> input, typename repaint::unet<B>::embedding e)
-            : x(std::move(input)), embedding(std::move(e)) {}
+        timed_input(repaint::tensor_of<B> input, repaint::unet_denoiser<B> network)
+            : x(std::move(input)), denoise(std::move(network)) {}
     };
 
     std::string_view name_;
     int threads_;
+    std::string precision_;
+    float classifier_scale_;
     B backend_;
+    std::optional<repaint::classifier<B>> classifier_; // before the model, whose loading loads it
     repaint::diffusion_model<B> model_;
-    std::optional<repaint::classifier<B>> classifier_;
-    float classifier_scale_ = 1.0F;
-    repaint::diffusion_process timed_process_{repaint::noise_schedule::linear()};
+    repaint::diffusion_process timed_process_{repaint::noise_schedule::linear().respaced("4")};
     std::optional<timed_input> timed_;
 };
 

@@ -24,10 +24,17 @@ void bench(const bench_command& command) {
     const double median = times.size() % 2 == 1 ? times[half] : (times[half - 1] + times[half]) / 2.0;
     // A preset's name is one of ours: it needs no escaping, as a file's would.
     const std::string name = preset ? "\"preset\": \"" + command.preset + "\", " : "";
-    std::printf("{%s\"backend\": \"%s\", \"width\": %d, \"height\": %d, \"batch\": %d, \"threads\": %d, \"runs\": %d, "
+    std::string computing = "\"backend\": \"" + std::string(model->name()) + "\", ";
+    if (!model->precision().empty()) {
+        computing += "\"precision\": \"" + std::string(model->precision()) + "\", ";
+    }
+    if (const std::string device = model->device(); !device.empty()) {
+        computing += "\"device\": \"" + device + "\", ";
+    }
+    std::printf("{%s%s\"width\": %d, \"height\": %d, \"batch\": %d, \"threads\": %d, \"runs\": %d, "
                 "\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f}\n",
-                name.c_str(), std::string(model->name()).c_str(), size.w, size.h, size.n, model->threads(),
-                command.runs, median, times.front(), times.back());
+                name.c_str(), computing.c_str(), size.w, size.h, size.n, model->threads(), command.runs, median,
+                times.front(), times.back());
 }
 
 } // namespace cli

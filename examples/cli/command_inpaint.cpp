@@ -77,7 +77,7 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"jumps", joined(std::vector<int>{j.n_sample, j.jump_length, j.jump_n_sample, j.jump2_length,
                                               j.jump2_n_sample, j.jump3_length, j.jump3_n_sample, j.start_resampling})},
             {"seed", std::to_string(c.seed)},
-            {"noise", c.noise == noise_kind::philox ? "philox" : "torch-cpu"},
+            {"noise", to_string(c.noise)},
             {"label", c.draw_labels ? "random" : joined(c.labels)},
             {"classifier", c.model.classifier ? c.model.classifier->filename().string() + " times " +
                      std::to_string(c.model.classifier_scale)

@@ -7,10 +7,13 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/torch_cuda_generator.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
@@ -230,60 +233,92 @@ void write(const official_folders& paths, const std::string& name, const prepare
     save(paths.gt_keep_masks, mask);
 }
 
-/// The random numbers of a run. torch_cpu: PyTorch's stream, seeded once, through all batches. philox: picture p of the
-/// run draws with seed + p.
+/// The random numbers of a run. torch_cpu, torch_cuda: PyTorch's stream, seeded once, through all batches. philox:
+/// picture p of the run draws with seed + p.
 class run_noise {
 public:
-    run_noise(noise_kind kind, std::uint64_t seed) : kind_(kind), seed_(seed), stream_(seed) {}
+    /// philox has none.
+    using stream_type = std::variant<std::monostate, repaint::torch_cpu_generator, repaint::torch_cuda_generator>;
 
-    [[nodiscard]] noise_kind kind() const { return kind_; }
+    run_noise(noise_choice choice, std::uint64_t seed) : choice_(std::move(choice)), seed_(seed) {
+        if (choice_.kind == noise_kind::torch_cpu) {
+            stream_.emplace<repaint::torch_cpu_generator>(seed);
+        } else if (choice_.kind == noise_kind::torch_cuda) {
+            stream_.emplace<repaint::torch_cuda_generator>(seed, noise_device(choice_));
+        }
+    }
+
+    [[nodiscard]] const noise_choice& choice() const { return choice_; }
     [[nodiscard]] std::uint64_t seed_of(std::size_t first_picture) const { return seed_ + first_picture; }
-    [[nodiscard]] repaint::torch_cpu_generator& stream() { return stream_; }
+    [[nodiscard]] stream_type& stream() { return stream_; }
 
 private:
-    noise_kind kind_;
+    noise_choice choice_;
     std::uint64_t seed_;
-    repaint::torch_cpu_generator stream_;
+    stream_type stream_;
 };
+
+/// torch.randint(0, classes, (count,))
+std::vector<int> drawn_labels(repaint::torch_cpu_generator& stream, std::size_t count, int classes) {
+    std::vector<int> labels;
+    for (std::size_t i = 0; i < count; ++i) {
+        labels.push_back(static_cast<int>(stream.randint(0, classes)));
+    }
+    return labels;
+}
+
+std::vector<int> drawn_labels(repaint::torch_cuda_generator& stream, std::size_t count, int classes) {
+    std::vector<std::int64_t> drawn(count);
+    stream.randint(0, classes, drawn);
+    std::vector<int> labels;
+    for (const std::int64_t label : drawn) {
+        labels.push_back(static_cast<int>(label));
+    }
+    return labels;
+}
 
 /// The labels of the pictures [first, first + count), drawn as the official program draws them: before the noise of
 /// every batch, and for networks without labels, too.
 std::vector<int> labels_for(run_noise& noise, std::size_t first, std::size_t count, int classes) {
-    const auto pictures = static_cast<int>(count);
-    if (noise.kind() == noise_kind::philox) {
-        return repaint::philox_noise(noise.seed_of(first)).labels(pictures, classes);
-    }
-    std::vector<int> labels;
-    for (int i = 0; i < pictures; ++i) {
-        labels.push_back(static_cast<int>(noise.stream().randint(0, classes)));
-    }
-    return labels;
+    return std::visit(
+        [&](auto& stream) {
+            if constexpr (std::is_same_v<decltype(stream), std::monostate&>) {
+                return repaint::philox_noise(noise.seed_of(first)).labels(static_cast<int>(count), classes);
+            } else {
+                return drawn_labels(stream, count, classes);
+            }
+        },
+        noise.stream());
 }
 
 /// The samples of a batch; nothing when an observer stopped it.
 std::optional<host_tensor> fill(engine& model, batch_request request, run_noise& noise,
                                 const progress_observer& observe) {
-    request.noise = noise.kind();
-    if (noise.kind() == noise_kind::philox) {
-        return model.inpaint(request, nullptr, observe).images;
-    }
-    // The stream stands where the batch before, and the labels, left it.
-    auto& stream = noise.stream();
-    saved_batch start{host_tensor(request.images.shape()), 0, {}};
-    stream.normal(start.x.values());
-    start.noise = to_words(stream.save());
-    auto outcome = model.inpaint(request, &start, observe);
-    if (outcome.images) {
-        repaint::torch_cpu_generator::state after;
-        from_words(outcome.noise, after);
-        stream.restore(after);
-    }
-    return std::move(outcome.images);
+    request.noise = noise.choice();
+    return std::visit(
+        [&](auto& stream) {
+            if constexpr (std::is_same_v<decltype(stream), std::monostate&>) {
+                return model.inpaint(request, nullptr, observe).images;
+            } else {
+                // The stream stands where the batch before, and the labels, left it.
+                saved_batch start{host_tensor(request.images.shape()), 0, {}};
+                stream.normal(start.x.values());
+                start.noise = to_words(stream.save());
+                auto outcome = model.inpaint(request, &start, observe);
+                if (outcome.images) {
+                    auto after = stream.save();
+                    from_words(outcome.noise, after);
+                    stream.restore(after);
+                }
+                return std::move(outcome.images);
+            }
+        },
+        noise.stream());
 }
 
 /// What makes the rest of a stopped run as the run would have made it; empty where no settings do.
 std::string continuation(const std::vector<run_set>& sets, const run_noise& noise, std::size_t done) {
-    if (sets.size() != 1 || done == 0 || noise.kind() != noise_kind::philox) {
+    if (sets.size() != 1 || done == 0 || noise.choice().kind != noise_kind::philox) {
         return {};
     }
     const official_data& data = *sets.front().data;

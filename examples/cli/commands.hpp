@@ -50,7 +50,7 @@ struct inpaint_command {
     bool draw_labels = false;
     std::optional<double> eta;
     std::uint64_t seed = 0;
-    noise_kind noise = noise_kind::philox;
+    noise_choice noise;
     int samples = 1;
     int batch = 1;
     bool raw = false;
@@ -68,7 +68,7 @@ struct sample_command {
     bool draw_labels = false;
     std::optional<double> eta;
     std::uint64_t seed = 0;
-    noise_kind noise = noise_kind::philox;
+    noise_choice noise;
     int samples = 1;
     int batch = 1;
     bool quiet = false;
@@ -148,7 +148,7 @@ struct run_command {
     std::filesystem::path config;
     engine_options engine;
     std::optional<std::uint64_t> seed; ///< not given: the configuration's, else 0
-    noise_kind noise = noise_kind::philox;
+    noise_choice noise;
     bool quiet = false;
 };
 

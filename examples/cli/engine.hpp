@@ -18,11 +18,11 @@
 #include <repaint/model/presets.hpp>
 #include <repaint/unconditional_sampler.hpp>
 
+#include "noise_choice.hpp"
+
 /// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each
 /// backend's engine lives in a translation unit of its own (engine_reference.cpp, ...).
 namespace cli {
-
-enum class noise_kind { philox, torch_cpu };
 
 /// Pictures of one size that are filled together.
 struct batch_request {
@@ -32,7 +32,7 @@ struct batch_request {
     repaint::inpaint_options options;
     bool draw_labels = false; ///< from the noise source, before any noise, instead of options.labels
     std::uint64_t seed = 0;   ///< of the first picture
-    noise_kind noise = noise_kind::philox;
+    noise_choice noise;
 };
 
 /// Pictures that are drawn together, without anything known.
@@ -42,7 +42,7 @@ struct sample_request {
     repaint::sampling_options options;
     bool draw_labels = false; ///< from the noise source, before any noise, instead of options.labels
     std::uint64_t seed = 0;   ///< of the first picture
-    noise_kind noise = noise_kind::philox;
+    noise_choice noise;
 };
 
 /// repaint::inpainting_state with the noise source's state as plain words.
@@ -70,6 +70,9 @@ struct opened_source {
     std::optional<repaint::opened_classifier> classifier = std::nullopt;
 };
 
+/// Called once the backend stands: what a backend has to say against itself comes before anything large is read.
+using source_opener = std::function<opened_source()>;
+
 /// A classifier that guides every run of an engine.
 struct guidance_source {
     repaint::model_files files;
@@ -78,10 +81,14 @@ struct guidance_source {
 
 /// How a backend is to compute.
 struct engine_options {
-    std::string backend;      ///< empty: the fastest of this build
-    int threads = 0;          ///< 0: what suits the backend
-    bool strict = false;      ///< only plain sums: PyTorch's rounding, slower
-    std::string instructions; ///< of the processor; empty: the best that it has
+    std::string backend;         ///< empty: the fastest of this build that can be used here
+    int threads = 0;             ///< 0: what suits the backend
+    bool strict = false;         ///< only plain sums: PyTorch's rounding, slower
+    std::string instructions;    ///< of the processor; empty: the best that it has
+    std::string precision;       ///< cuda: half, bfloat16, tf32 or float; empty: half, or float when strict
+    std::optional<int> device;   ///< cuda: as CUDA counts them
+    std::filesystem::path plans; ///< cuda: the file that keeps what was chosen of its libraries; empty: none
+    bool tune = false;           ///< cuda: measure what its libraries offer
     std::optional<guidance_source> guidance = std::nullopt;
 };
 
@@ -106,6 +113,10 @@ public:
     /// The backend's name, and the threads it uses.
     [[nodiscard]] virtual std::string_view name() const = 0;
     [[nodiscard]] virtual int threads() const = 0;
+
+    /// What activations are kept in, where there is a choice, and the device's name, where it has one; else empty.
+    [[nodiscard]] virtual std::string_view precision() const = 0;
+    [[nodiscard]] virtual std::string device() const = 0;
 
     /// Timesteps the network was trained with.
     [[nodiscard]] virtual int training_steps() const = 0;
@@ -136,18 +147,19 @@ public:
     virtual double time_evaluation(repaint::shape4 shape) = 0;
 };
 
-/// The backends of this build, fastest first; `make` puts a model onto one.
+/// The backends of this build, fastest first: whether this machine has what one needs, and what puts a model onto it.
 struct engine_entry {
     std::string_view name;
-    std::unique_ptr<engine> (*make)(const opened_source& source, const engine_options& options);
+    bool (*available)();
+    std::unique_ptr<engine> (*make)(const source_opener& open, const engine_options& options);
 };
 [[nodiscard]] std::span<const engine_entry> engines();
 
 /// repaint::open_model, compiled in one place.
 [[nodiscard]] repaint::opened_model open(const repaint::model_files& files);
 
-/// Opens the source and makes the engine that the options name. Throws std::invalid_argument when this build does not
-/// have it.
+/// Makes the engine that the options name, or the first that is available, and opens the source for it. Throws
+/// std::invalid_argument when this build does not have it, or when it has no use for an option that was given.
 [[nodiscard]] std::unique_ptr<engine> make_engine(const model_source& source, const engine_options& options);
 
 /// Throws shape_error unless images (n, c, h, w) fit the network and what guides it.

@@ -19,8 +19,8 @@ repaint::cpu_options backend_options(const engine_options& options) {
 
 } // namespace
 
-std::unique_ptr<engine> make_cpu_engine(const opened_source& source, const engine_options& options) {
-    return std::make_unique<basic_engine<repaint::cpu_backend>>("cpu", options, source, backend_options(options));
+std::unique_ptr<engine> make_cpu_engine(const source_opener& open, const engine_options& options) {
+    return std::make_unique<basic_engine<repaint::cpu_backend>>("cpu", options, open, backend_options(options));
 }
 
 perceptual_features make_cpu_lpips(const std::vector<std::filesystem::path>& weights, const engine_options& options) {

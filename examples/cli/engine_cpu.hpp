@@ -10,7 +10,7 @@
 
 namespace cli {
 
-[[nodiscard]] std::unique_ptr<engine> make_cpu_engine(const opened_source& source, const engine_options& options);
+[[nodiscard]] std::unique_ptr<engine> make_cpu_engine(const source_opener& open, const engine_options& options);
 
 /// What LPIPS sees in images (n, 3, h, w), computed on this backend with the weights of these files.
 using perceptual_features = std::function<repaint::lpips_features(const repaint::host_tensor& images)>;

@@ -8,7 +8,7 @@ extern "C" void openblas_set_num_threads(int) __attribute__((weak));
 
 namespace cli {
 
-std::unique_ptr<engine> make_reference_engine(const opened_source& source, const engine_options& options) {
+std::unique_ptr<engine> make_reference_engine(const source_opener& open, const engine_options& options) {
     // One unless told: several of OpenBLAS's threads stall for many times their gain when something else uses the
     // cores.
     const int used = options.threads > 0 ? options.threads : 1;
@@ -17,7 +17,7 @@ std::unique_ptr<engine> make_reference_engine(const opened_source& source, const
     }
     engine_options with = options;
     with.threads = used;
-    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", with, source);
+    return std::make_unique<basic_engine<repaint::reference_backend>>("reference", with, open);
 }
 
 } // namespace cli

@@ -4,6 +4,6 @@
 
 namespace cli {
 
-[[nodiscard]] std::unique_ptr<engine> make_reference_engine(const opened_source& source, const engine_options& options);
+[[nodiscard]] std::unique_ptr<engine> make_reference_engine(const source_opener& open, const engine_options& options);
 
 } // namespace cli

@@ -6,7 +6,6 @@
 #include <exception>
 #include <functional>
 #include <limits>
-#include <map>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -74,14 +73,37 @@ std::string preset_names() {
 }
 
 void add_engine(CLI::App* app, cli::engine_options& engine) {
-    app->add_option("--backend", engine.backend, "what computes: " + backend_names() + "; default: the first");
+    app->add_option("--backend", engine.backend,
+                    "what computes: " + backend_names() + "; default: the first that can be used here");
     app->add_option("--threads", engine.threads,
                     "processor threads; default: every core this process may use, 1 for reference")
         ->check(CLI::Range(1, 4096));
-    app->add_flag("--strict", engine.strict,
-                  "cpu: convolutions as plain sums, for bits as close to PyTorch's as can be; some times slower");
+    app->add_flag(
+        "--strict", engine.strict,
+        "convolutions as plain sums, for bits as close to PyTorch's as can be; some times slower; cuda: in float");
     app->add_option("--instructions", engine.instructions, "cpu: avx512, avx2 or portable; default: the best there is")
         ->check(CLI::IsMember({"avx512", "avx2", "portable"}));
+    app->add_option("--precision", engine.precision,
+                    "cuda: half, bfloat16, tf32 or float; default: half, or float with --strict")
+        ->check(CLI::IsMember({"half", "bfloat16", "tf32", "float"}));
+    app->add_option_function<int>(
+           "--device", [&engine](const int& value) { engine.device = value; }, "cuda: which, counted from 0")
+        ->check(CLI::Range(0, 4096));
+    add_path(app, "--plans", engine.plans, "cuda: file that keeps how its libraries compute, for the next start");
+    app->add_flag("--tune", engine.tune, "cuda: measure what its libraries offer instead of taking their advice");
+}
+
+/// Returns what has to be called before the choice is used: it refuses what does not go together.
+std::function<void()> add_noise(CLI::App* app, cli::noise_choice& noise, const std::string& stream) {
+    app->add_option_function<std::string>(
+           "--noise", [&noise](const std::string& name) { noise.kind = cli::noise_named(name); },
+           "philox, torch-cpu or torch-cuda: PyTorch's stream on either, " + stream)
+        ->check(CLI::IsMember({"philox", "torch-cpu", "torch-cuda"}))
+        ->default_str("philox")
+        ->type_name("NAME");
+    app->add_option("--noise-device", noise.device,
+                    "torch-cuda: the GPU that PyTorch would draw on: " + cli::noise_devices());
+    return [&noise] { cli::check_noise(noise); };
 }
 
 void add_model(CLI::App* app, cli::model_options& model, const std::string& name = "MODEL", bool required = true) {
@@ -246,12 +268,7 @@ int main(int argc, char** argv) {
     command->add_option("--seed", inpaint.seed, "picture p draws with seed + p")
         ->check(check_seed)
         ->capture_default_str();
-    const std::map<std::string, cli::noise_kind> kinds{{"philox", cli::noise_kind::philox},
-                                                       {"torch-cpu", cli::noise_kind::torch_cpu}};
-    std::string noise = "philox";
-    command->add_option("--noise", noise, "philox, or torch-cpu: PyTorch's stream, shared by a batch")
-        ->check(CLI::IsMember({"philox", "torch-cpu"}))
-        ->capture_default_str();
+    const auto settle_inpaint_noise = add_noise(command, inpaint.noise, "shared by a batch");
     add_labels(command, inpaint.labels, inpaint.draw_labels);
     add_guidance(command, inpaint.model);
     command->add_option("--samples", inpaint.samples, "different fills of every image")
@@ -267,9 +284,9 @@ int main(int argc, char** argv) {
         if (inpaint.keep.empty() && inpaint.paint.empty()) {
             throw CLI::RequiredError("--keep (white = known) or --paint (white = fill)");
         }
-        inpaint.noise = kinds.at(noise);
         chosen = [&] {
             settle_inpaint();
+            settle_inpaint_noise();
             return cli::inpaint(inpaint);
         };
     });
@@ -289,10 +306,7 @@ int main(int argc, char** argv) {
     command->add_option("--seed", sample.seed, "picture p draws with seed + p")
         ->check(check_seed)
         ->capture_default_str();
-    std::string sample_noise = "philox";
-    command->add_option("--noise", sample_noise, "philox, or torch-cpu: PyTorch's stream, shared by a batch")
-        ->check(CLI::IsMember({"philox", "torch-cpu"}))
-        ->capture_default_str();
+    const auto settle_sample_noise = add_noise(command, sample.noise, "shared by a batch");
     add_labels(command, sample.labels, sample.draw_labels);
     add_guidance(command, sample.model);
     command->add_option("--samples", sample.samples, "pictures")
@@ -303,8 +317,10 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     command->add_flag("--quiet", sample.quiet, "no summary, no progress");
     command->callback([&] {
-        sample.noise = kinds.at(sample_noise);
-        chosen = [&] { return cli::sample(sample); };
+        chosen = [&] {
+            settle_sample_noise();
+            return cli::sample(sample);
+        };
     });
 
     cli::run_command run;
@@ -317,14 +333,13 @@ int main(int argc, char** argv) {
             "--seed", [&run](const std::uint64_t& seed) { run.seed = seed; },
             "picture p draws with seed + p; default: the configuration's seed, else 0")
         ->check(check_seed);
-    std::string run_noise = "philox";
-    command->add_option("--noise", run_noise, "philox, or torch-cpu: PyTorch's stream, through the whole run")
-        ->check(CLI::IsMember({"philox", "torch-cpu"}))
-        ->capture_default_str();
+    const auto settle_run_noise = add_noise(command, run.noise, "through the whole run");
     command->add_flag("--quiet", run.quiet, "no summary, no progress");
     command->callback([&] {
-        run.noise = kinds.at(run_noise);
-        chosen = [&] { return cli::run(run); };
+        chosen = [&] {
+            settle_run_noise();
+            return cli::run(run);
+        };
     });
 
     cli::mask_command mask;

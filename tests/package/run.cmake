@@ -44,7 +44,19 @@ expect("build" TRUE "" ${CMAKE_COMMAND} --build ${work}/build --config Release)
 expect("run" TRUE "" ${work}/build/consumer)
 expect_configure("same minor version" TRUE "" build -D wanted_version=${version})
 expect_configure("another version" FALSE "compatible with requested version" other -D wanted_version=99.0)
-expect_configure("an unknown component" FALSE "has no component teapot; it has image, cpu, reference" teapot
+expect_configure("an unknown component" FALSE "has no component teapot; it has image, cpu, reference, cuda" teapot
     -D wanted_components=teapot)
 expect_configure("a dependency that is missing" FALSE "Component image needs TurboJPEG, which was not found" missing
     -D CMAKE_DISABLE_FIND_PACKAGE_TurboJPEG=ON)
+expect_configure("CUDA that is missing" FALSE "Component cuda needs CuDNN, which was not found" no_cuda
+    -D wanted_components=cuda -D CMAKE_DISABLE_FIND_PACKAGE_CuDNN=ON)
+
+if(cuda_compiler)
+    expect("configure, CUDA" TRUE "" ${CMAKE_COMMAND}
+        -S ${source_dir}/tests/package/cuda -B ${work}/cuda -G ${generator} -D CMAKE_BUILD_TYPE=Release
+        -D CMAKE_CXX_COMPILER=${compiler} -D CMAKE_PREFIX_PATH=${work}/moved
+        -D CMAKE_CUDA_COMPILER=${cuda_compiler} -D CMAKE_CUDA_HOST_COMPILER=${cuda_host_compiler}
+        -D CMAKE_CUDA_ARCHITECTURES=90 -D CuDNN_ROOT=${cudnn})
+    expect("build, CUDA" TRUE "" ${CMAKE_COMMAND} --build ${work}/cuda)
+    expect("run, CUDA" TRUE "^(the device convolves|no device: there is no .*) $" ${work}/cuda/consumer)
+endif()

@@ -1,0 +1,13 @@
+#include <repaint/backend/cuda.hpp>
+
+#include "basic_engine.hpp"
+#include "engine_cuda.hpp"
+
+namespace cli {
+
+std::unique_ptr<engine> make_cuda_half_engine(const source_opener& open, const engine_options& options,
+                                              const repaint::cuda_options& backend) {
+    return std::make_unique<basic_engine<repaint::basic_cuda_backend<__half>>>("cuda", options, open, backend);
+}
+
+} // namespace cli

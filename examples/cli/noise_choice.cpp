@@ -1,0 +1,57 @@
+#include "noise_choice.hpp"
+
+#include <stdexcept>
+
+namespace cli {
+
+std::string noise_name(noise_kind kind) {
+    switch (kind) {
+    case noise_kind::torch_cpu: return "torch-cpu";
+    case noise_kind::torch_cuda: return "torch-cuda";
+    default: return "philox";
+    }
+}
+
+noise_kind noise_named(const std::string& name) {
+    for (const auto kind : {noise_kind::philox, noise_kind::torch_cpu, noise_kind::torch_cuda}) {
+        if (name == noise_name(kind)) {
+            return kind;
+        }
+    }
+    throw std::invalid_argument("there is no noise " + name);
+}
+
+std::string to_string(const noise_choice& noise) {
+    return noise_name(noise.kind) + (noise.device.empty() ? "" : " " + noise.device);
+}
+
+std::string noise_devices() {
+    std::string names;
+    for (const char* const name : {"A100", "H100", "H200", "RTX 3090", "RTX 4090", "T4", "V100"}) {
+        if (repaint::torch_cuda_device_named(name)) {
+            names += names.empty() ? "" : ", ";
+            names += name;
+        }
+    }
+    return names;
+}
+
+repaint::torch_cuda_device noise_device(const noise_choice& noise) {
+    const auto device = repaint::torch_cuda_device_named(noise.device);
+    if (!device) {
+        throw std::invalid_argument((noise.device.empty() ? "--noise torch-cuda needs --noise-device"
+                                                          : "--noise-device " + noise.device + " is not known") +
+                                    ", the GPU that PyTorch would draw on; accepted: " + noise_devices());
+    }
+    return *device;
+}
+
+void check_noise(const noise_choice& noise) {
+    if (noise.kind == noise_kind::torch_cuda) {
+        static_cast<void>(noise_device(noise));
+    } else if (!noise.device.empty()) {
+        throw std::invalid_argument("--noise " + noise_name(noise.kind) + " has no --noise-device");
+    }
+}
+
+} // namespace cli
