@@ -25,9 +25,15 @@ quietly() {
     fi
 }
 
+# The backend cuda takes some minutes to compile: only where there is a device for it.
+cuda=OFF
+if nvidia-smi -L >/dev/null 2>&1; then
+    cuda=AUTO
+fi
+
 build() {
     quietly cmake -S . -B "$program_tree" -G Ninja -D CMAKE_BUILD_TYPE=Release \
-        -D REPAINT_BUILD_TESTS=OFF -D REPAINT_BUILD_EXAMPLES=ON
+        -D REPAINT_BUILD_TESTS=OFF -D REPAINT_BUILD_EXAMPLES=ON -D REPAINT_CUDA="$cuda"
     quietly cmake --build "$program_tree" --parallel "$(nproc 2>/dev/null || echo 2)" \
         --target repaint_program contact_sheet
 }

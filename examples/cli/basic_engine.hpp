@@ -127,6 +127,20 @@ public:
             return {};
         }
     }
+    [[nodiscard]] std::vector<std::string> notes() const override {
+        std::vector<std::string> found;
+        if constexpr (requires { backend_.plans_ignored(); }) {
+            if (const std::string reason = backend_.plans_ignored(); !reason.empty()) {
+                found.push_back("the plans are chosen anew: " + reason);
+            }
+        }
+        if constexpr (requires { backend_.not_recorded(); }) {
+            if (const std::string reason = backend_.not_recorded(); !reason.empty()) {
+                found.push_back("the network is not replayed as a CUDA graph, which would be faster: " + reason);
+            }
+        }
+        return found;
+    }
     [[nodiscard]] int training_steps() const override { return model_.diffusion.training.size(); }
 
     [[nodiscard]] std::size_t evaluations(const repaint::inpaint_options& options) override {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "summary.hpp"
 
 namespace cli {
 
@@ -35,6 +36,7 @@ void bench(const bench_command& command) {
                 "\"median_ms\": %.3f, \"min_ms\": %.3f, \"max_ms\": %.3f}\n",
                 name.c_str(), computing.c_str(), size.w, size.h, size.n, model->threads(), command.runs, median,
                 times.front(), times.back());
+    print_notes(*model);
 }
 
 } // namespace cli

@@ -118,6 +118,9 @@ public:
     [[nodiscard]] virtual std::string_view precision() const = 0;
     [[nodiscard]] virtual std::string device() const = 0;
 
+    /// What the backend found out since it was made that its user may want to know.
+    [[nodiscard]] virtual std::vector<std::string> notes() const = 0;
+
     /// Timesteps the network was trained with.
     [[nodiscard]] virtual int training_steps() const = 0;
 

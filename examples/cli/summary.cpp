@@ -31,6 +31,13 @@ void print_summary(engine& model, const run_summary& run) {
             std::fprintf(stderr, "note: %s\n", remark.c_str());
         }
     }
+    print_notes(model);
+}
+
+void print_notes(const engine& model) {
+    for (const auto& note : model.notes()) {
+        std::fprintf(stderr, "note: %s\n", note.c_str());
+    }
 }
 
 } // namespace cli

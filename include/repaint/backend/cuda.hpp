@@ -272,7 +272,7 @@ public:
     /// Why the file of plans was not used; empty when it was, or when there is none.
     [[nodiscard]] std::string plans_ignored() const { return libraries_ ? libraries_->ignored() : std::string(); }
 
-    [[nodiscard]] tensor allocate(shape4 s) { return tensor(storage{s, arrangement::none, false, {}}); }
+    [[nodiscard]] static tensor allocate(shape4 s) { return tensor(storage{s, arrangement::none, false, {}}); }
 
     [[nodiscard]] tensor upload(const host_tensor& host) {
         tensor x = allocate(host.shape());
@@ -284,13 +284,13 @@ public:
         host_tensor host(x.shape());
         const float* from = planar(x);
         detail::cuda::check(
-            cudaMemcpyAsync(host.data(), from, host.size() * sizeof(float), cudaMemcpyDeviceToHost, device_.stream()),
+            cudaMemcpyAsync(host.data(), from, host.size() * sizeof(float), cudaMemcpyDeviceToHost, stream()),
             "download");
         synchronize();
         return host;
     }
 
-    void synchronize() const { detail::cuda::check(cudaStreamSynchronize(device_.stream()), "waiting for the device"); }
+    void synchronize() const { detail::cuda::check(cudaStreamSynchronize(stream()), "waiting for the device"); }
 
     [[nodiscard]] conv2d_weights pack_conv2d(const host_weights& weights, const host_weights& bias) {
         conv2d_weights w(weights.shape, bias.values ? floats_of(bias) : nullptr);
@@ -736,16 +736,12 @@ private:
 
     /// A new home for a tensor that is about to be written; what it held goes.
     float* write_planar(tensor& y) const {
-        y.pending_.reset();
-        y.drawn_.reset();
-        y.values_.pieces.clear(); // their memory may do
+        y = allocate(y.shape()); // its memory may do, and is gone when there is no other
         y.values_ = planar_storage(y.shape());
         return y.values_.planar();
     }
     T* write_channels_last(tensor& y) const {
-        y.pending_.reset();
-        y.drawn_.reset();
-        y.values_.pieces.clear(); // their memory may do
+        y = allocate(y.shape()); // its memory may do, and is gone when there is no other
         y.values_ = channels_last_storage(y.shape());
         return y.values_.template elements<T>();
     }
