@@ -80,7 +80,7 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"noise", to_string(c.noise)},
             {"label", c.draw_labels ? "random" : joined(c.labels)},
             {"classifier", c.model.classifier ? c.model.classifier->filename().string() + " times " +
-                     std::to_string(c.model.classifier_scale)
+                                                    std::to_string(c.model.classifier_scale)
                                               : "none"},
             {"samples", std::to_string(c.samples)},
             {"batch", std::to_string(c.batch)},

@@ -62,7 +62,7 @@ struct sample_command {
     model_options model;
     repaint::algorithm algorithm = repaint::algorithm::official;
     std::optional<std::string> timesteps; ///< none: the default of the algorithm
-    std::string size; ///< empty: what the network was trained at
+    std::string size;                     ///< empty: what the network was trained at
     std::filesystem::path out;
     std::vector<int> labels;
     bool draw_labels = false;

@@ -120,11 +120,11 @@ template <class B>
 concept provides_replay = network_backend<B> &&
     requires(B& b, typename B::replay& again, const tensor_of<B>& x, const std::vector<tensor_of<B>>& constants,
              tensor_of<B> (*evaluate)(const tensor_of<B>&, std::vector<tensor_of<B>>)) {
-        { again.keep(b, 0, constants) } -> std::same_as<void>;
-        { again(b, x, 0, evaluate) } -> std::same_as<tensor_of<B>>;
-        { B::element_bytes } -> std::convertible_to<std::size_t>;
-        { b.reserve(std::size_t{}) } -> std::same_as<void>; // for the activations; throws device_error
-    };
+    { again.keep(b, 0, constants) } -> std::same_as<void>;
+    { again(b, x, 0, evaluate) } -> std::same_as<tensor_of<B>>;
+    { B::element_bytes } -> std::convertible_to<std::size_t>;
+    { b.reserve(std::size_t{}) } -> std::same_as<void>; // for the activations; throws device_error
+};
 
 // ---- encoder: what the classifiers of classifier guidance need besides ----------------------------------------------
 
@@ -182,8 +182,7 @@ template <class B> concept provides_split = requires(B& b, const tensor_of<B>& x
 };
 
 /// dy: (n, c, 1, 1) and (n, c, 1, 1 + h w).
-template <class B>
-concept provides_mean_vjp = requires(B& b, const tensor_of<B>& dy, tensor_of<B>& dx) {
+template <class B> concept provides_mean_vjp = requires(B& b, const tensor_of<B>& dy, tensor_of<B>& dx) {
     { b.mean_vjp(dy, dx) } -> std::same_as<void>;
     { b.prepend_mean_vjp(dy, dx) } -> std::same_as<void>;
 };
@@ -286,7 +285,8 @@ template <class B> consteval void require_backend() {
     static_assert(provides_resize<B>, "the backend lacks resize(x, mode) -> tensor");
     static_assert(provides_concat<B>, "the backend lacks concat(a, b) -> tensor");
     static_assert(provides_normal<B>, "the backend lacks normal(seeds, draw, y)");
-    static_assert(provides_reverse_step<B>, "the backend lacks reverse_step(x, prediction, z, posterior, x0*, guidance*)");
+    static_assert(provides_reverse_step<B>,
+                  "the backend lacks reverse_step(x, prediction, z, posterior, x0*, guidance*)");
     static_assert(provides_forward_step<B>, "the backend lacks forward_step(x, z, mixing)");
     static_assert(provides_merge<B>, "the backend lacks merge(x, known, keep, z, mixing)");
 }

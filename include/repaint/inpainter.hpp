@@ -124,8 +124,8 @@ private:
     }
     check_labels(network, labels);
     if (!labels.empty() && labels.size() != static_cast<std::size_t>(images)) {
-        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given for " +
-                                    std::to_string(images) + " images: give one, or one for each");
+        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given for " + std::to_string(images) +
+                                    " images: give one, or one for each");
     }
     return labels;
 }

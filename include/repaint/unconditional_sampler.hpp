@@ -21,8 +21,8 @@ namespace repaint {
 
 /// What unconditional sampling is asked for.
 struct sampling_options {
-    timestep_spec timesteps = 250; ///< diffusers and monai take a plain count
-    std::vector<int> labels = {};  ///< class-conditional networks: one per image, or one for all
+    timestep_spec timesteps = 250;            ///< diffusers and monai take a plain count
+    std::vector<int> labels = {};             ///< class-conditional networks: one per image, or one for all
     std::optional<double> eta = std::nullopt; ///< given, 0 to 1: reverse steps are DDIM's
     repaint::algorithm algorithm = repaint::algorithm::official;
 };

@@ -148,6 +148,7 @@ protected:
     void count_conv2d(const tensor& y, const shape4& k) {
         multiply_adds_ += static_cast<std::uint64_t>(y.shape().size()) * static_cast<std::uint64_t>(k.c) * k.plane();
     }
+
 private:
     /// Products of tokens x tokens x channels.
     void count_attention(std::uint64_t products, const tensor& y) {

@@ -51,8 +51,8 @@ inline void reverse_step(const context& with, storage& x, const storage& predict
                 shown[i] = clean;
             }
             current[i] = gradient == nullptr
-                ? repaint::reverse_step(p, current[i], mean[i], clean, v, noise[i])
-                : repaint::guided_reverse_step(p, current[i], mean[i], clean, v, noise[i], g);
+                             ? repaint::reverse_step(p, current[i], mean[i], clean, v, noise[i])
+                             : repaint::guided_reverse_step(p, current[i], mean[i], clean, v, noise[i], g);
         }
     });
 }
