@@ -891,7 +891,6 @@ int run(const std::vector<std::string>& arguments) {
         }
     }
     const clock time;
-    (void)usable_devices();
     const device on(0);
     const cudaDeviceProp& p = on.properties();
     int driver = 0;

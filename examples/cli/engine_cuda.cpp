@@ -2,16 +2,11 @@
 
 #include <stdexcept>
 
-#include <cuda_runtime_api.h>
+#include <repaint/backend/cuda/problem.hpp>
 
 namespace cli {
 
-bool cuda_available() {
-    int count = 0;
-    int capability = 0;
-    return cudaGetDeviceCount(&count) == cudaSuccess && count > 0 &&
-           cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess && capability >= 8;
-}
+bool cuda_available() { return repaint::cuda_problem().empty(); }
 
 std::unique_ptr<engine> make_cuda_engine(const source_opener& open, const engine_options& options) {
     engine_options with = options;

@@ -6,7 +6,7 @@
 
 namespace cli {
 
-/// Whether a device is here that the backend cuda can use.
+/// Whether the backend cuda can be made here.
 [[nodiscard]] bool cuda_available();
 
 /// Throws std::invalid_argument when the options contradict each other.
