@@ -82,8 +82,8 @@ TEST_CASE("a batch that does not fit says so before anything runs, and the backe
     const auto model = small_model(b);
     const repaint::inpainter<backend> inpaint(b, model, {.timesteps = 2, .jumps = {.jump_n_sample = 1}});
     const auto fill = [&](int images) {
-        const host_tensor image({images, 3, 16, 16});
-        return inpaint(image, host_tensor({1, 1, 16, 16}), repaint::philox_noise(1));
+        const host_tensor image({images, 3, 8, 8});
+        return inpaint(image, host_tensor({1, 1, 8, 8}), repaint::philox_noise(1));
     };
     const auto before = fill(1);
     {
@@ -92,7 +92,7 @@ TEST_CASE("a batch that does not fit says so before anything runs, and the backe
         std::size_t observed = 0;
         std::string text = "no error";
         try {
-            (void)inpaint(host_tensor({256, 3, 16, 16}), host_tensor({1, 1, 16, 16}), repaint::philox_noise(1),
+            (void)inpaint(host_tensor({1024, 3, 8, 8}), host_tensor({1, 1, 8, 8}), repaint::philox_noise(1),
                           [&](const repaint::progress&) { ++observed; });
         } catch (const repaint::device_error& e) {
             text = e.what();
@@ -129,17 +129,15 @@ TEST_CASE("what a graph computes is what is computed without one, whatever runs 
     repaint::unet_denoiser<backend> expected(plain_model, process);
 
     const auto small = random_tensor({1, 3, 8, 8}, 1);
-    const auto large = random_tensor({2, 3, 16, 8}, 2);
+    const auto large = random_tensor({2, 3, 8, 8}, 2);
     const auto check = [&](repaint::unet_denoiser<backend>& denoise, const host_tensor& x, int t) {
         CAPTURE(to_string(x.shape()), t);
         const auto y = denoise(b, b.upload(x), t);
         CHECK(same_bits(b.download(y), plain.download(expected(plain, plain.upload(x), t))));
     };
     for (int round = 0; round < 3; ++round) { // as it comes, recorded, replayed
-        for (int t = 0; t < 3; ++t) {
-            check(first, small, t);
-            check(second, large, 2 - t);
-        }
+        check(first, small, round);
+        check(second, large, 2 - round);
     }
     check(first, large, 1); // another shape: recorded anew
     check(first, large, 1);
