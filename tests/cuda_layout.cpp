@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <repaint/backend/cuda/elementwise.cuh>
+#include <repaint/backend/cuda/epilogue.cuh>
 #include <repaint/backend/cuda/layout.cuh>
 #include <repaint/backend/cuda/resize.cuh>
 
@@ -251,17 +252,9 @@ TEMPLATE_TEST_CASE("CUDA: elementwise kernels go over every element once", "", f
             for (std::size_t i = 0; i < count; ++i) {
                 sums[i] = rounded<T>(static_cast<double>(a[i] + b[i]));
             }
-            device_values<T> y(count, offset);
-            add(a.data(), b.data(), count, y.data(), nullptr);
-            check_equal(y, sums);
-
             device_values<T> sum = a;
             accumulate(sum.data(), b.data(), count, nullptr);
             check_equal(sum, sums);
-
-            device_values<T> filled(count, offset);
-            fill(filled.data(), 0.1F, count, nullptr);
-            check_equal(filled, std::vector<float>(count, rounded<T>(0.1)));
 
             for (const activation f : {activation::none, activation::silu, activation::relu}) {
                 std::vector<float> expected(count);
@@ -285,6 +278,51 @@ TEMPLATE_TEST_CASE("CUDA: elementwise kernels go over every element once", "", f
             }
         }
     }
-    add<T>(nullptr, nullptr, 0, nullptr, nullptr);
-    fill<T>(nullptr, 1.0F, 0, nullptr);
+    accumulate<T>(nullptr, nullptr, 0, nullptr);
+}
+
+TEMPLATE_TEST_CASE("CUDA: what the libraries' convolutions leave to be done", "", float, __half, __nv_bfloat16) {
+    using T = TestType;
+    constexpr int images = 3;
+    for (const int channels : {1, 8, 12, 40}) {
+        for (const int pixels : {1, 35, 300}) {
+            for (const std::size_t offset : {0U, 1U}) {
+                const auto size = static_cast<std::size_t>(images * pixels * channels);
+                const device_values<T> x(random_values(size, 1), offset);
+                const auto vectors = random_values(static_cast<std::size_t>(images * channels), 2);
+                for (const bool added : {false, true}) {
+                    for (const activation f : {activation::none, activation::silu, activation::relu}) {
+                        CAPTURE(channels, pixels, offset, added, static_cast<int>(f));
+                        device_values<T> y = x;
+                        finish_conv2d(y.data(), images, pixels, channels, added ? vectors.data() : nullptr, f, nullptr);
+                        CHECK(y.guards_hold());
+                        bool right = true;
+                        for (std::size_t i = 0; i < size; ++i) {
+                            const auto c = static_cast<std::size_t>(channels);
+                            const std::size_t image = i / (c * static_cast<std::size_t>(pixels));
+                            const double u = static_cast<double>(x[i]) +
+                                             (added ? static_cast<double>(vectors[image * c + i % c]) : 0.0);
+                            const double expected = f == activation::silu   ? u / (1.0 + std::exp(-u))
+                                                    : f == activation::relu ? std::max(u, 0.0)
+                                                                            : u;
+                            right = right && std::abs(static_cast<double>(y[i]) - expected) <=
+                                                 rounding<T> * std::abs(expected) + 1e-6;
+                        }
+                        CHECK(right);
+                    }
+                }
+            }
+        }
+        const auto bias = random_values(static_cast<std::size_t>(channels), 3);
+        const auto vector = random_values(static_cast<std::size_t>(channels), 4);
+        for (const bool biased : {false, true}) {
+            device_values<T> sum(static_cast<std::size_t>(channels));
+            summed_bias(biased ? bias.data() : nullptr, vector.data(), channels, sum.data(), nullptr);
+            std::vector<float> expected;
+            for (std::size_t c = 0; c < vector.size(); ++c) {
+                expected.push_back(rounded<T>(static_cast<double>((biased ? bias[c] : 0.0F) + vector[c])));
+            }
+            check_equal(sum, expected);
+        }
+    }
 }

@@ -27,11 +27,8 @@ std::string to_string(const noise_choice& noise) {
 
 std::string noise_devices() {
     std::string names;
-    for (const char* const name : {"A100", "H100", "H200", "RTX 3090", "RTX 4090", "T4", "V100"}) {
-        if (repaint::torch_cuda_device_named(name)) {
-            names += names.empty() ? "" : ", ";
-            names += name;
-        }
+    for (const auto& each : repaint::torch_cuda_devices) {
+        names += (names.empty() ? "" : ", ") + std::string(each.name);
     }
     return names;
 }

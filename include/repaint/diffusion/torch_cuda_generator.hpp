@@ -23,22 +23,26 @@ struct torch_cuda_device {
     friend bool operator==(const torch_cuda_device&, const torch_cuda_device&) = default;
 };
 
-/// The GPU of that name: "A100", "H100" (the SXM module), "H200", "RTX 3090", "RTX 4090", "T4" or "V100". Empty
-/// for any other.
+/// A GPU by name.
+struct named_torch_cuda_device {
+    std::string_view name;
+    torch_cuda_device device;
+};
+
+/// The GPUs whose names are known; "H100" is the SXM module.
+inline constexpr std::array<named_torch_cuda_device, 7> torch_cuda_devices{{{"A100", {108, 2048}},
+                                                                            {"H100", {132, 2048}},
+                                                                            {"H200", {132, 2048}},
+                                                                            {"RTX 3090", {82, 1536}},
+                                                                            {"RTX 4090", {128, 1536}},
+                                                                            {"T4", {40, 1024}},
+                                                                            {"V100", {80, 2048}}}};
+
+/// The one of torch_cuda_devices with that name. Empty for any other.
 inline std::optional<torch_cuda_device> torch_cuda_device_named(std::string_view name) {
-    struct entry {
-        std::string_view name;
-        torch_cuda_device device;
-    };
-    static constexpr std::array<entry, 7> known{{{"A100", {108, 2048}},
-                                                 {"H100", {132, 2048}},
-                                                 {"H200", {132, 2048}},
-                                                 {"RTX 3090", {82, 1536}},
-                                                 {"RTX 4090", {128, 1536}},
-                                                 {"T4", {40, 1024}},
-                                                 {"V100", {80, 2048}}}};
-    const auto* found = std::find_if(known.begin(), known.end(), [name](const entry& e) { return e.name == name; });
-    return found == known.end() ? std::nullopt : std::optional(found->device);
+    const auto* found = std::find_if(torch_cuda_devices.begin(), torch_cuda_devices.end(),
+                                     [name](const named_torch_cuda_device& each) { return each.name == name; });
+    return found == torch_cuda_devices.end() ? std::nullopt : std::optional(found->device);
 }
 
 /// PyTorch's random numbers on a GPU: after the same calls in the same order, the numbers torch.randn and torch.randint

@@ -1,10 +1,8 @@
 #pragma once
 
-#if !defined(REPAINT_CUDA_ON_HOST)
-#include <cuda_runtime_api.h>
-#endif
-
 #include <string>
+
+#include <repaint/backend/cuda/status.hpp>
 
 namespace repaint::detail::cuda {
 
@@ -15,17 +13,13 @@ inline std::string cuda_version_text(int version) {
 
 /// Why a device cannot be used, in a sentence; empty when it can. index: as CUDA counts devices.
 inline std::string device_problem(int index) {
-    const auto failed = [](const char* what, cudaError_t status) {
-        (void)cudaGetLastError(); // or the next launch would report it
-        return std::string(what) + ": " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
-    };
     int driver = 0;
     int runtime = 0;
     if (const cudaError_t status = cudaDriverGetVersion(&driver); status != cudaSuccess) {
-        return failed("the CUDA driver", status);
+        return status_text(status, "the CUDA driver");
     }
     if (const cudaError_t status = cudaRuntimeGetVersion(&runtime); status != cudaSuccess) {
-        return failed("the CUDA runtime", status);
+        return status_text(status, "the CUDA runtime");
     }
     if (driver == 0) {
         return "there is no NVIDIA driver on this machine, which the backend cuda needs";
@@ -41,7 +35,7 @@ inline std::string device_problem(int index) {
         return "there is no CUDA device on this machine, which the backend cuda needs";
     }
     if (counted != cudaSuccess) {
-        return failed("looking for CUDA devices", counted);
+        return status_text(counted, "looking for CUDA devices");
     }
     if (index < 0 || index >= count) {
         return "there is no CUDA device " + std::to_string(index) + ": this machine has " + std::to_string(count) +
@@ -49,7 +43,7 @@ inline std::string device_problem(int index) {
     }
     cudaDeviceProp properties{};
     if (const cudaError_t status = cudaGetDeviceProperties(&properties, index); status != cudaSuccess) {
-        return failed("the properties of the device", status);
+        return status_text(status, "the properties of the device");
     }
     if (properties.major < 8) {
         return std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +

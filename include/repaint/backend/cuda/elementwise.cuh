@@ -47,11 +47,6 @@ struct vjp_of_activation {
     __device__ float operator()(float x, float dy) const { return activated_vjp(f, x, dy); }
 };
 
-/// y = a + b
-template <class T> void add(const T* a, const T* b, std::size_t count, T* y, cudaStream_t stream) {
-    map("add", sum_of_two{}, a, b, count, y, stream);
-}
-
 /// sum += x
 template <class T> void accumulate(T* sum, const T* x, std::size_t count, cudaStream_t stream) {
     map("accumulate", sum_of_two{}, sum, x, count, sum, stream);
@@ -61,25 +56,6 @@ template <class T> void accumulate(T* sum, const T* x, std::size_t count, cudaSt
 template <class T>
 void activation_vjp(const T* x, activation f, const T* dy, std::size_t count, T* dx, cudaStream_t stream) {
     map("activation_vjp", vjp_of_activation{f}, x, dy, count, dx, stream);
-}
-
-template <class T, bool Vectors> __global__ void fill_kernel(float value, std::size_t count, T* y) {
-    constexpr int width = Vectors ? vector_width<T> : 1;
-    const std::size_t whole = count / width;
-    channels_of<T, width> values;
-    for (int k = 0; k < width; ++k) {
-        values.values[k] = value;
-    }
-    for_item(whole, [&](std::size_t i) { values.store(y + i * width); });
-    for_item(count - whole * width, [&](std::size_t k) { y[whole * width + k] = from_float<T>(value); });
-}
-
-/// Every element becomes `value`, rounded to T.
-template <class T> void fill(T* y, float value, std::size_t count, cudaStream_t stream) {
-    const bool vectors = on_vector_border({y});
-    launch("fill", vectors ? fill_kernel<T, true> : fill_kernel<T, false>,
-           item_grid(vectors ? ceil_div(count, static_cast<std::size_t>(vector_width<T>)) : count), copy_threads, 0,
-           stream, value, count, y);
 }
 
 } // namespace repaint::detail::cuda

@@ -16,6 +16,7 @@
 #include <cuda_runtime_api.h>
 
 #include <repaint/backend/cuda/cudnn.hpp>
+#include <repaint/backend/cuda/status.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
@@ -156,13 +157,7 @@ private:
 
 // ---- measuring ------------------------------------------------------------------------------------------------------
 
-/// Throws device_error with CUDA's own name for the reason.
-inline void check_measuring(cudaError_t status) {
-    if (status != cudaSuccess) {
-        throw device_error(std::string("measuring plans: ") + cudaGetErrorName(status) + " (" +
-                           cudaGetErrorString(status) + ")");
-    }
-}
+inline constexpr const char* measuring = "measuring plans"; ///< for messages
 
 /// How plans are measured.
 struct tuning {
@@ -178,18 +173,18 @@ struct tuning {
 /// A moment on a stream.
 class device_event {
 public:
-    device_event() { check_measuring(cudaEventCreate(&event_)); }
+    device_event() { check(cudaEventCreate(&event_), measuring); }
     device_event(const device_event&) = delete;
     device_event& operator=(const device_event&) = delete;
     ~device_event() { static_cast<void>(cudaEventDestroy(event_)); }
 
-    void record(cudaStream_t stream) { check_measuring(cudaEventRecord(event_, stream)); }
+    void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), measuring); }
 
     /// Waits for this moment. Both were recorded.
     [[nodiscard]] double microseconds_since(const device_event& earlier) const {
-        check_measuring(cudaEventSynchronize(event_));
+        check(cudaEventSynchronize(event_), measuring);
         float milliseconds = 0.0F;
-        check_measuring(cudaEventElapsedTime(&milliseconds, earlier.event_, event_));
+        check(cudaEventElapsedTime(&milliseconds, earlier.event_, event_), measuring);
         return 1e3 * static_cast<double>(milliseconds);
     }
 
@@ -206,7 +201,7 @@ template <class Enqueue> double measured_microseconds(const tuning& how, double 
     enqueue(); // loads the kernels
     for (int run = 0; run < std::max(how.runs, 1); ++run) {
         if (how.flush_bytes > 0) {
-            check_measuring(cudaMemsetAsync(how.flush, 0, how.flush_bytes, how.stream));
+            check(cudaMemsetAsync(how.flush, 0, how.flush_bytes, how.stream), measuring);
         }
         begin.record(how.stream);
         enqueue();
@@ -226,7 +221,7 @@ template <class Enqueue> double measured_or_refused(const tuning& how, double be
     try {
         return measured_microseconds(how, best, enqueue);
     } catch (const device_error&) {
-        check_measuring(cudaStreamSynchronize(how.stream));
+        check(cudaStreamSynchronize(how.stream), measuring);
         return std::numeric_limits<double>::infinity();
     }
 }

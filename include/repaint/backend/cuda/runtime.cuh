@@ -11,29 +11,14 @@
 #endif
 
 #include <cstddef>
-#include <string>
 #include <tuple>
 #include <utility>
 
+#include <repaint/backend/cuda/status.hpp>
 #include <repaint/core/host_device.hpp>
-#include <repaint/error.hpp>
 
 /// How host code talks to the device: errors by name, launches, and the memory that a block shares.
 namespace repaint::detail::cuda {
-
-/// Throws device_error with CUDA's own name for the reason. what: "conv2d: launch of ...".
-inline void check(cudaError_t status, const char* what) {
-    if (status != cudaSuccess) {
-        (void)cudaGetLastError(); // or the next launch would report it
-        std::string text = what;
-        text += ": ";
-        text += cudaGetErrorName(status);
-        text += " (";
-        text += cudaGetErrorString(status);
-        text += ")";
-        throw device_error(text);
-    }
-}
 
 /// What most architectures give a block without being asked.
 inline constexpr std::size_t usual_block_memory = std::size_t{48} << 10U;
