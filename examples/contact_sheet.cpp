@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/picture.hpp>
 
 namespace {
 

@@ -20,8 +20,8 @@
 #include <repaint/diffusion/jump_schedule.hpp>
 #include <repaint/error.hpp>
 #include <repaint/evaluation/mean_interval.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/mask.hpp>
 
 #include "../examples/cli/ablation.hpp"
 #include "../examples/cli/axis.hpp"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <repaint/backend/cpu/instruction_set.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 #include <repaint/io/safetensors.hpp>
 

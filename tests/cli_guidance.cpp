@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 #include <repaint/io/safetensors.hpp>
 

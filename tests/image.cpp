@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include <repaint/error.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/mask.hpp>
 
 #include "support/catch.hpp"
 

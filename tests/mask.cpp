@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/mask.hpp>
 
 #include "support/catch.hpp"
 

@@ -16,9 +16,9 @@
 
 #include <repaint/backend/reference.hpp>
 #include <repaint/inpainter.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
-#include <repaint/io/official_crop.hpp>
+#include <repaint/image/official_crop.hpp>
 #include <repaint/io/safetensors.hpp>
 #include <repaint/model/load.hpp>
 

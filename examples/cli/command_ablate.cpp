@@ -16,7 +16,7 @@
 #include <repaint/evaluation/ssim.hpp>
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 
 #include "ablation.hpp"
 #include "commands.hpp"

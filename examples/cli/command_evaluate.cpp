@@ -13,7 +13,7 @@
 #include <repaint/evaluation/psnr.hpp>
 #include <repaint/evaluation/ssim.hpp>
 #include <repaint/io/atomic_file.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 
 #include "commands.hpp"
 #include "csv.hpp"

@@ -3,7 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 
 #include "commands.hpp"

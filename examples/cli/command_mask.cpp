@@ -2,8 +2,8 @@
 #include <cctype>
 #include <stdexcept>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/mask.hpp>
 #include <repaint/io/npy.hpp>
 
 #include "commands.hpp"

@@ -17,8 +17,8 @@
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/official_crop.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/official_crop.hpp>
 
 #include "basic_engine.hpp"
 #include "commands.hpp"

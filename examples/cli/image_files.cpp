@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 
 namespace cli {

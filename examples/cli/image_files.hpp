@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 #include <repaint/model/diffusion_model.hpp>
 
 /// What goes into a run and what comes out of it: pictures, or .npy.

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 /// Figures, drawn with Cairo. Without a font on the machine, Cairo writes with strokes of its own, ASCII only.
 namespace cli {

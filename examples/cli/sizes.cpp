@@ -2,7 +2,7 @@
 #include <charconv>
 #include <stdexcept>
 
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 #include "commands.hpp"
 

@@ -11,8 +11,7 @@
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/options.hpp>
 #include <repaint/core/shape.hpp>
-#include <repaint/diffusion/jump_schedule.hpp>
-#include <repaint/diffusion/step.hpp>
+#include <repaint/core/step_values.hpp>
 
 /// The contracts on one page. A backend is a class with the members below; algorithms reach them through ops.hpp, which
 /// infers and checks every shape, so a backend may trust its arguments. Each primitive is a concept of its own: the
@@ -211,7 +210,7 @@ template <class B> concept provides_normal = requires(B& b, std::span<const std:
     { b.normal(seeds, std::uint64_t{}, y) } -> std::same_as<void>;
 };
 
-/// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
+/// x_t becomes x_{t-1} (core/step_values.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
 /// x_0. guidance, when not null, is the gradient of classifier guidance, (n, c, h, w).
 template <class B>
 concept provides_reverse_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p,

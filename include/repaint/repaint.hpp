@@ -1,6 +1,6 @@
 #pragma once
 
-// Everything but the backends and the picture files: <repaint/backend/reference.hpp> and <repaint/io/image.hpp> bring
+// Everything but the backends and the picture files: <repaint/backend/reference.hpp> and <repaint/image/codecs.hpp> bring
 // third-party headers with them, this one brings none.
 
 #include <repaint/concepts.hpp>
@@ -27,10 +27,10 @@
 #include <repaint/inpainter.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/mask.hpp>
 #include <repaint/io/npy.hpp>
-#include <repaint/io/official_crop.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/official_crop.hpp>
+#include <repaint/image/picture.hpp>
 #include <repaint/model/diffusion_model.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>

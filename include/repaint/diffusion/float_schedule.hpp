@@ -13,7 +13,7 @@
 
 #include <repaint/diffusion/beta_schedule.hpp>
 #include <repaint/diffusion/noise_schedule.hpp>
-#include <repaint/diffusion/step.hpp>
+#include <repaint/core/step_values.hpp>
 
 namespace repaint {
 

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/core/step_values.hpp>
+
 namespace repaint {
 
 /// RePaint's resampling (Lugmayr et al. 2022, section 4.2), in the words of its configuration files. Every jump_length
@@ -27,15 +29,6 @@ struct jump_options {
     int jump3_n_sample = 1;
     /// Nothing is resampled above this timestep.
     int start_resampling = 100000000;
-};
-
-/// One move of the walk. Down (to = from - 1) is a reverse step, evaluated by the network at `from`; up (to = from + 1)
-/// adds the noise of timestep `to`. The move to -1 gives the clean image.
-struct transition {
-    int from = 0;
-    int to = 0;
-
-    friend bool operator==(const transition&, const transition&) = default;
 };
 
 namespace detail {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include <repaint/diffusion/beta_schedule.hpp>
-#include <repaint/diffusion/step.hpp>
+#include <repaint/core/step_values.hpp>
 
 namespace repaint {
 

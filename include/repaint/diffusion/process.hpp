@@ -3,7 +3,7 @@
 #include <optional>
 
 #include <repaint/diffusion/noise_schedule.hpp>
-#include <repaint/diffusion/step.hpp>
+#include <repaint/core/step_values.hpp>
 
 namespace repaint {
 

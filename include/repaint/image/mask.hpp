@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 namespace repaint {
 

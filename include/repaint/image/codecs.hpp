@@ -23,7 +23,7 @@
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/mapped_file.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 namespace repaint {
 

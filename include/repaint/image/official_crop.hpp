@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 namespace repaint {
 

@@ -1,0 +1,15 @@
+#pragma once
+
+/// How the functions of this library that are no templates reach a program.
+///
+/// By default the library is header-only: every header ends with the definitions of what it declares, and an include is
+/// all that a build needs. With REPAINT_COMPILED defined headers only declare, and repaint/definitions.cpp (with
+/// repaint/backend/cpu/definitions.cpp where cpu_backend is used) has to be compiled once into the program. The CMake
+/// targets define the macro and add these files to whatever links them. Both ways give the same types, the same functions
+/// and the same results, and may meet in one program.
+#if defined(REPAINT_DEFINITIONS)
+// Set by the definitions files alone. Weak symbols, so that a program and its libraries may each have a copy.
+#define REPAINT_INLINE inline __attribute__((used))
+#else
+#define REPAINT_INLINE inline
+#endif
