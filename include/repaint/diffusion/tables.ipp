@@ -1,136 +1,24 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
 #include <numeric>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <repaint/config.hpp>
 #include <repaint/core/step_values.hpp>
-#include <repaint/diffusion/beta_schedule.hpp>
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/core/text.hpp>
+#include <repaint/diffusion/betas.hpp>
+#include <repaint/diffusion/tables.hpp>
+#include <repaint/diffusion/timesteps.hpp>
 
 namespace repaint {
-
-namespace detail {
-
-REPAINT_INLINE std::string shortest_text(double value) {
-    std::array<char, 32> text{};
-    std::snprintf(text.data(), text.size(), "%.9g", value);
-    return text.data();
-}
-
-REPAINT_INLINE std::string quoted(std::string_view text) {
-    constexpr std::size_t most = 60;
-    // Appended piece by piece: g++ 12 sees an overlap in "..." + std::string that is not there.
-    std::string result = "\"";
-    result += text.substr(0, most);
-    result += text.size() > most ? "...\"" : "\"";
-    return result;
-}
-
-/// One positive count of a respacing. Spaces around it are accepted, as people write "10, 15, 20".
-inline int respacing_count(std::string_view text, std::string_view spec) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
-        text.remove_prefix(1);
-    }
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
-        text.remove_suffix(1);
-    }
-    if (text.empty()) {
-        throw std::invalid_argument("respacing " + quoted(spec) +
-                                    " has an empty section; write one count per section, " +
-                                    "such as \"250\" or \"10,15,20\"");
-    }
-    int count = 0;
-    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), count);
-    if (code == std::errc::invalid_argument || end != text.data() + text.size()) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
-                                    " is not a count; accepted are " +
-                                    "counts such as \"250\" or \"10,15,20\", or \"ddim25\"");
-    }
-    if (code == std::errc::result_out_of_range || count > most_diffusion_steps) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
-                                    " is out of range; a count is 1 to " + std::to_string(most_diffusion_steps));
-    }
-    if (count < 1) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": a count must be at least 1, got " +
-                                    std::to_string(count));
-    }
-    return count;
-}
-
-/// "ddimN": the first integer stride that visits exactly `count` of `steps` timesteps.
-inline std::vector<int> strided_timesteps(int steps, int count, std::string_view spec) {
-    for (int stride = 1; stride < steps; ++stride) {
-        if ((steps - 1) / stride + 1 == count) {
-            std::vector<int> kept;
-            for (int t = 0; t < steps; t += stride) {
-                kept.push_back(t);
-            }
-            return kept;
-        }
-    }
-    throw std::invalid_argument("respacing " + quoted(spec) + ": no integer stride visits exactly " +
-                                std::to_string(count) + " of " + std::to_string(steps) + " timesteps");
-}
-
-} // namespace detail
-
-REPAINT_INLINE std::vector<int> respaced_timesteps(int steps, std::string_view spec) {
-    detail::check_diffusion_steps("respacing", steps);
-    if (spec.empty()) {
-        std::vector<int> all(static_cast<std::size_t>(steps));
-        std::iota(all.begin(), all.end(), 0);
-        return all;
-    }
-    constexpr std::string_view ddim = "ddim";
-    if (spec.substr(0, ddim.size()) == ddim) {
-        return detail::strided_timesteps(steps, detail::respacing_count(spec.substr(ddim.size()), spec), spec);
-    }
-    std::size_t sections = 1;
-    for (const char c : spec) {
-        sections += c == ',' ? 1U : 0U;
-    }
-    const auto total = static_cast<std::size_t>(steps);
-    if (sections > total) {
-        throw std::invalid_argument("respacing " + detail::quoted(spec) + " has " + std::to_string(sections) +
-                                    " sections, but there are only " + std::to_string(steps) + " timesteps");
-    }
-    std::vector<int> kept;
-    int start = 0;
-    std::string_view rest = spec;
-    for (std::size_t section = 0; section < sections; ++section) {
-        const std::size_t comma = rest.find(',');
-        const int count = detail::respacing_count(rest.substr(0, comma), spec);
-        rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
-        const int size = static_cast<int>(total / sections + (section < total % sections ? 1 : 0));
-        if (count > size) {
-            throw std::invalid_argument("respacing " + detail::quoted(spec) + ": section " +
-                                        std::to_string(section + 1) + " holds " + std::to_string(size) +
-                                        " timesteps, fewer than the " + std::to_string(count) + " asked for");
-        }
-        // The stride is added up, not multiplied: networks were trained with the sums, and some round differently.
-        const double stride = count == 1 ? 1.0 : static_cast<double>(size - 1) / static_cast<double>(count - 1);
-        double position = 0.0;
-        for (int i = 0; i < count; ++i) {
-            kept.push_back(start + static_cast<int>(std::nearbyint(position)));
-            position += stride;
-        }
-        start += size;
-    }
-    return kept;
-}
 
 REPAINT_INLINE noise_schedule::noise_schedule(std::vector<double> betas) : betas_(std::move(betas)) {
     if (betas_.empty() || betas_.size() > static_cast<std::size_t>(detail::most_diffusion_steps)) {
@@ -142,8 +30,7 @@ REPAINT_INLINE noise_schedule::noise_schedule(std::vector<double> betas) : betas
         // The last test refuses what float64 cannot tell from no noise at all: it would divide by zero below.
         if (!(betas_[i] > 0.0 && betas_[i] <= 1.0 && 1.0 - betas_[i] < 1.0)) {
             throw std::invalid_argument("noise_schedule: beta[" + std::to_string(i) + "] is " +
-                                        detail::shortest_text(betas_[i]) +
-                                        ", every beta must be above 0 and at most 1");
+                                        shortest_text(betas_[i]) + ", every beta must be above 0 and at most 1");
         }
     }
     tabulate();
@@ -233,7 +120,7 @@ REPAINT_INLINE posterior noise_schedule::reverse(int t, prediction_type predicti
 REPAINT_INLINE posterior noise_schedule::ddim(int t, prediction_type prediction, double eta, bool clip) const {
     const std::size_t i = checked(t);
     if (!(eta >= 0.0 && eta <= 1.0)) {
-        throw std::invalid_argument("eta must be 0 to 1, got " + detail::shortest_text(eta));
+        throw std::invalid_argument("eta must be 0 to 1, got " + shortest_text(eta));
     }
     const double alpha_bar = alpha_bars_[i];
     const double previous = alpha_bars_previous_[i];
@@ -297,7 +184,7 @@ REPAINT_INLINE noise_schedule noise_schedule::described(const char* what, beta_k
     if (!(start > 0.0 && start <= 1.0 && end > 0.0 && end <= 1.0)) {
         throw std::invalid_argument(std::string(what) +
                                     ": beta_start and beta_end must be above 0 and at most 1, got " +
-                                    detail::shortest_text(start) + " and " + detail::shortest_text(end));
+                                    shortest_text(start) + " and " + shortest_text(end));
     }
     return noise_schedule(beta_schedule{.kind = kind, .steps = steps, .start = start, .end = end});
 }
@@ -337,6 +224,101 @@ REPAINT_INLINE void noise_schedule::require_signal(bool some, int t, const char*
                                     " no signal is left, so x_0 does not follow from " + what +
                                     "; a beta of 1 needs a network that predicts x_0");
     }
+}
+
+REPAINT_INLINE scheduler_tables::scheduler_tables(const beta_schedule& described, bool ends_clean)
+    : betas_(betas32(described)), alpha_bars_(alpha_bars32(described, betas_)),
+      below_(ends_clean ? 1.0F : alpha_bars_.front()) {
+    (void)noise_schedule(betas64(described)); // names a beta that cannot be
+}
+
+REPAINT_INLINE scheduler_tables::scheduler_tables(const noise_schedule& schedule, bool ends_clean)
+    : scheduler_tables(
+          beta_schedule{.kind = beta_kind::listed, .betas = {schedule.betas().begin(), schedule.betas().end()}},
+          ends_clean) {}
+
+REPAINT_INLINE mixing scheduler_tables::marginal(int t) const {
+    return {.signal = std::sqrt(alpha_bar(t)), .noise = std::sqrt(1.0F - alpha_bar(t))};
+}
+
+REPAINT_INLINE mixing scheduler_tables::forward(int t) const {
+    return {.signal = std::sqrt(1.0F - beta(t)), .noise = std::sqrt(beta(t))};
+}
+
+REPAINT_INLINE posterior scheduler_tables::ddim(int from, int to, prediction_type prediction, float eta,
+                                                bool clip) const {
+    posterior p = predicting(from, prediction, clip);
+    const float signal = alpha_bar(from);
+    const float previous = alpha_bar(to);
+    const float variance = (1.0F - previous) / (1.0F - signal) * (1.0F - signal / previous);
+    const float deviation = eta * std::sqrt(std::max(0.0F, variance));
+    const float direction = std::sqrt(std::max(0.0F, 1.0F - previous - deviation * deviation));
+    const float noise = std::sqrt(1.0F - signal);
+    p.mean_from_x0 = std::sqrt(previous);
+    switch (prediction) {
+    case prediction_type::x_0:
+        p.mean_from_x = direction / noise;
+        p.mean_from_prediction = -direction * std::sqrt(signal) / noise;
+        break;
+    case prediction_type::velocity:
+        p.mean_from_x = direction * noise;
+        p.mean_from_prediction = direction * std::sqrt(signal);
+        break;
+    default: p.mean_from_prediction = direction; break;
+    }
+    p.noise = deviation > 0.0F ? 1.0F : 0.0F;
+    p.min_log_variance = deviation > 0.0F ? 2.0F * std::log(deviation) : 0.0F;
+    p.max_log_variance = p.min_log_variance;
+    return p;
+}
+
+REPAINT_INLINE posterior scheduler_tables::ancestral(int from, int to, float beta, prediction_type prediction,
+                                                     variance_type variance, bool clip) const {
+    posterior p = predicting(from, prediction, clip);
+    const float signal = alpha_bar(from);
+    const float previous = alpha_bar(to);
+    p.mean_from_x0 = std::sqrt(previous) * beta / (1.0F - signal);
+    p.mean_from_x = std::sqrt(1.0F - beta) * (1.0F - previous) / (1.0F - signal);
+    p.variance = variance;
+    p.noise = from > 0 ? 1.0F : 0.0F;
+    const float small = std::max(1e-20F, (1.0F - previous) / (1.0F - signal) * beta);
+    p.min_log_variance = std::log(variance == variance_type::fixed_large ? beta : small);
+    p.max_log_variance = is_learned(variance) ? std::log(beta) : p.min_log_variance;
+    return p;
+}
+
+REPAINT_INLINE posterior scheduler_tables::predicting(int from, prediction_type prediction, bool clip) const {
+    const float signal = std::sqrt(alpha_bar(from));
+    const float noise = std::sqrt(1.0F - alpha_bar(from));
+    if (!(noise > 0.0F)) {
+        throw std::invalid_argument("timestep " + std::to_string(from) +
+                                    " holds no noise, and a step from there divides by zero");
+    }
+    if (prediction == prediction_type::epsilon && !(signal > 0.0F)) {
+        throw std::invalid_argument(
+            "timestep " + std::to_string(from) +
+            " holds no signal, so x_0 does not follow from an epsilon prediction there; take fewer "
+            "timesteps, or \"leading\" ones");
+    }
+    posterior p;
+    p.prediction = prediction;
+    p.variance = variance_type::fixed_small;
+    p.clip = clip;
+    switch (prediction) {
+    case prediction_type::epsilon:
+        p.x0_from_x = 1.0F / signal;
+        p.x0_from_prediction = -noise / signal;
+        break;
+    case prediction_type::x_0: break;
+    case prediction_type::velocity:
+        p.x0_from_x = signal;
+        p.x0_from_prediction = -noise;
+        break;
+    case prediction_type::previous_x:
+        throw std::invalid_argument(
+            "the network predicts the previous x, which the systems diffusers and monai do not know");
+    }
+    return p;
 }
 
 } // namespace repaint

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
-#include <repaint/diffusion/beta_schedule.hpp>
+#include <repaint/diffusion/betas.hpp>
 
 namespace repaint {
 

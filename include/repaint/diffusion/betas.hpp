@@ -57,5 +57,5 @@ std::vector<float> evenly_spaced32(float first, float last, int count);
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED
-#include <repaint/diffusion/beta_schedule.ipp>
+#include <repaint/diffusion/betas.ipp>
 #endif

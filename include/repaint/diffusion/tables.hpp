@@ -1,30 +1,16 @@
 #pragma once
 
-#include <cstddef>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include <repaint/core/step_values.hpp>
-#include <repaint/diffusion/beta_schedule.hpp>
+#include <repaint/diffusion/betas.hpp>
 
+/// What every step of a sampler is made of, tabulated over the timesteps: noise_schedule in float64, as the official
+/// program computes, and scheduler_tables in float32, as the schedulers of diffusers and MONAI do. The two round at
+/// different places, which is why there are two.
 namespace repaint {
-
-namespace detail {
-
-std::string shortest_text(double value);
-
-/// The text in quotes, cut where it would flood an error message.
-std::string quoted(std::string_view text);
-
-} // namespace detail
-
-/// The timesteps of a schedule of `steps` that a respacing keeps, ascending. spec: "" keeps all; "250" or "10,15,20"
-/// spread that many evenly over each of as many equal sections, both ends included; "ddim25" takes every k-th, starting
-/// at 0. Positions are rounded half to even from an accumulated float64 stride (Nichol and Dhariwal 2021). Throws
-/// std::invalid_argument when spec is none of these or asks for more timesteps than there are.
-std::vector<int> respaced_timesteps(int steps, std::string_view spec);
 
 /// How much noise each timestep holds, and the coefficients of every step between timesteps. Index t runs over
 /// 0..size()-1, 0 being the cleanest. Tables are float64; the coefficients handed out are rounded to float32 where the
@@ -132,8 +118,47 @@ private:
     std::vector<int> timesteps_;
 };
 
+/// The training schedule as the schedulers of diffusers and MONAI hold it: float32 tables over every training timestep,
+/// and steps between any two of them. Below timestep 0 is the clean image. Nothing here checks a timestep's range.
+class scheduler_tables {
+public:
+    /// ends_clean: false: what is below timestep 0 is as noisy as that. Throws std::invalid_argument when a setting
+    /// cannot be, or a beta is not above 0 and at most 1.
+    explicit scheduler_tables(const beta_schedule& described, bool ends_clean = true);
+
+    /// From betas that were not computed in float32: each is rounded.
+    explicit scheduler_tables(const noise_schedule& schedule, bool ends_clean = true);
+
+    [[nodiscard]] int size() const { return static_cast<int>(betas_.size()); }
+    [[nodiscard]] float beta(int t) const { return betas_[static_cast<std::size_t>(t)]; }
+    [[nodiscard]] float alpha_bar(int t) const { return t < 0 ? below_ : alpha_bars_[static_cast<std::size_t>(t)]; }
+
+    /// From a clean image straight to x_t.
+    [[nodiscard]] mixing marginal(int t) const;
+
+    /// x_{t-1} -> x_t.
+    [[nodiscard]] mixing forward(int t) const;
+
+    /// DDIM's step (Song et al. 2021, eq. 12) as both systems have it: x_0 is clipped, epsilon is what the network says,
+    /// so the two need not fit together (guided-diffusion takes epsilon from the clipped x_0 again). Throws
+    /// std::invalid_argument when `from` holds no noise or the network predicts the previous x.
+    [[nodiscard]] posterior ddim(int from, int to, prediction_type prediction, float eta, bool clip) const;
+
+    /// The step of Ho et al. 2020 (eq. 7) between timesteps whose alpha_bars have the ratio 1 - beta: MONAI takes beta
+    /// from the table, diffusers from the ratio. No noise at timestep 0. Throws std::invalid_argument as ddim.
+    [[nodiscard]] posterior ancestral(int from, int to, float beta, prediction_type prediction, variance_type variance,
+                                      bool clip) const;
+
+private:
+    [[nodiscard]] posterior predicting(int from, prediction_type prediction, bool clip) const;
+
+    std::vector<float> betas_;
+    std::vector<float> alpha_bars_;
+    float below_;
+};
+
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED
-#include <repaint/diffusion/noise_schedule.ipp>
+#include <repaint/diffusion/tables.ipp>
 #endif
