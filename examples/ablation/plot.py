@@ -89,12 +89,12 @@ def label_sheet(rows, sheet, out):
         setting = "T {timesteps}".format(**row) + ("\nj {jump_length}, r {jump_n_sample}".format(**row) if row["jump_length"] else "")
         columns.setdefault(setting, row["sweep"].replace("-", " ") + "\n" + setting)
     masks = values(rows, "mask")
-    left, top = 110, 60  # pixels for the names
+    left, top = 130, 60  # pixels for the names
     figure = plt.figure(figsize=((width + left) / 100, (height + top) / 100), dpi=100)
     axes = figure.add_axes((left / (width + left), 0, width / (width + left), height / (height + top)), frameon=False)
     axes.imshow(pixels, extent=(0, width, height, 0), interpolation="none", aspect="auto")
     axes.xaxis.tick_top()
-    axes.set_xticks([width * (i + 0.5) / len(columns) for i in range(len(columns))], columns.values(), size=8)
+    axes.set_xticks([width * (i + 0.5) / len(columns) for i in range(len(columns))], list(columns.values()), size=8)
     axes.set_yticks([height * (i + 0.5) / len(masks) for i in range(len(masks))], masks, weight="bold")
     axes.tick_params(length=0)
     figure.savefig(out, dpi=100)
