@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace cli {
+namespace ablation {
 
 /// Masks of one kind, one for each picture.
 struct mask_kind {
@@ -26,4 +26,4 @@ struct mask_kinds {
 [[nodiscard]] mask_kinds find_mask_kinds(const std::filesystem::path& path,
                                          const std::vector<std::filesystem::path>& pictures);
 
-} // namespace cli
+} // namespace ablation

@@ -11,11 +11,14 @@
 #include "pairing.hpp"
 #include "terminal.hpp"
 
-namespace cli {
+namespace ablation {
 
 namespace {
 
 namespace fs = std::filesystem;
+using cli::counted;
+using cli::list_pictures;
+using cli::pair_files;
 
 constexpr std::size_t most_kinds = 24;
 
@@ -126,4 +129,4 @@ mask_kinds find_mask_kinds(const fs::path& path, const std::vector<fs::path>& pi
     return found;
 }
 
-} // namespace cli
+} // namespace ablation

@@ -1,4 +1,4 @@
-#include "ablation.hpp"
+#include "tables.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -20,11 +20,14 @@
 
 #include "csv.hpp"
 
-namespace cli {
+namespace ablation {
 
 namespace {
 
 namespace fs = std::filesystem;
+
+using cli::csv_field;
+using cli::csv_number;
 
 constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
 
@@ -121,7 +124,7 @@ std::optional<walk_setting> compared_with(const sweep_point& point, const std::v
 
 } // namespace
 
-std::string text_of(const walk_setting& setting) {
+std::string to_string(const walk_setting& setting) {
     std::string text = "T " + std::to_string(setting.timesteps);
     if (setting.passes > 1) {
         text += ", j " + std::to_string(setting.jump_length) + ", r " + std::to_string(setting.passes);
@@ -129,12 +132,25 @@ std::string text_of(const walk_setting& setting) {
     return text;
 }
 
-std::string text_of(sweep_kind sweep) {
+std::string to_string(sweep_kind sweep) {
     switch (sweep) {
     case sweep_kind::slowing_down: return "slowing-down";
     case sweep_kind::resampling: return "resampling";
     default: return "jump-length";
     }
+}
+
+sweep_choice parse_sweep_choice(const std::string& text) {
+    if (text == "resampling") {
+        return sweep_choice::resampling;
+    }
+    if (text == "jump-length") {
+        return sweep_choice::jump_length;
+    }
+    if (text == "all") {
+        return sweep_choice::all;
+    }
+    throw std::invalid_argument("there is no sweep " + text);
 }
 
 std::vector<sweep_point> resampling_points(int timesteps, int jump_length, std::vector<int> passes) {
@@ -203,7 +219,7 @@ fill_table::fill_table(fs::path folder, std::vector<std::string> measures,
     }
     const repaint::mapped_file content(file);
     const auto bytes = content.bytes();
-    const auto rows = parse_csv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
+    const auto rows = cli::parse_csv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
     auto columns = first_columns;
     columns.insert(columns.end(), measures_.begin(), measures_.end());
     if (rows.empty() || rows.front() != columns) {
@@ -269,7 +285,7 @@ void fill_table::save() const {
     write_text(folder_ / "pictures.csv", text);
 }
 
-std::vector<const fill_result*> ablation::row(const std::string& mask, const walk_setting& setting) const {
+std::vector<const fill_result*> fill_selection::row(const std::string& mask, const walk_setting& setting) const {
     std::vector<const fill_result*> results;
     for (const auto& picture : pictures) {
         results.push_back(fills->find({picture, mask, setting}));
@@ -277,7 +293,7 @@ std::vector<const fill_result*> ablation::row(const std::string& mask, const wal
     return results;
 }
 
-std::string summary_csv(const ablation& of) {
+std::string summary_csv(const fill_selection& of) {
     std::string text = "sweep,mask,timesteps,jump_length,jump_n_sample,evaluations,pictures,exact,seconds";
     for (const auto& measure : of.fills->measures()) {
         append(text, measure);
@@ -305,7 +321,7 @@ std::string summary_csv(const ablation& of) {
             if (pictures == 0) {
                 continue;
             }
-            text += text_of(point.sweep);
+            text += to_string(point.sweep);
             append(text, csv_field(mask));
             append(text, std::to_string(point.setting.timesteps));
             append(text, jump_length_text(point.setting));
@@ -331,7 +347,7 @@ std::string summary_csv(const ablation& of) {
     return text;
 }
 
-std::string comparisons_csv(const ablation& of) {
+std::string comparisons_csv(const fill_selection& of) {
     std::string text = "sweep,mask,timesteps,jump_length,jump_n_sample,evaluations,against_timesteps,"
                        "against_jump_length,against_jump_n_sample,against_evaluations,pictures";
     for (const auto& measure : of.fills->measures()) {
@@ -360,7 +376,7 @@ std::string comparisons_csv(const ablation& of) {
             if (pictures == 0) {
                 continue;
             }
-            text += text_of(point.sweep);
+            text += to_string(point.sweep);
             append(text, csv_field(mask));
             append(text, std::to_string(point.setting.timesteps));
             append(text, jump_length_text(point.setting));
@@ -382,4 +398,4 @@ std::string comparisons_csv(const ablation& of) {
     return text;
 }
 
-} // namespace cli
+} // namespace ablation

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace cli {
+namespace ablation {
 
 /// How a picture is filled: timesteps T, jumps of j, r passes. Without jumps (one pass) j is 0.
 struct walk_setting {
@@ -20,17 +20,24 @@ struct walk_setting {
 };
 
 /// "T 250" or "T 250, j 10, r 4".
-[[nodiscard]] std::string text_of(const walk_setting& setting);
+[[nodiscard]] std::string to_string(const walk_setting& setting);
 
 enum class sweep_kind { slowing_down, resampling, jump_length };
+
+/// "slowing-down", "resampling", "jump-length".
+[[nodiscard]] std::string to_string(sweep_kind sweep);
+
+/// Which of the paper's tables are made: 2 (resampling, with slowing down), 3 (jump lengths) or both.
+enum class sweep_choice { resampling, jump_length, all };
+
+/// "resampling", "jump-length", "all". Throws std::invalid_argument for any other text.
+[[nodiscard]] sweep_choice parse_sweep_choice(const std::string& text);
 
 /// A point of a sweep. A setting may be in several sweeps, and is run once.
 struct sweep_point {
     sweep_kind sweep;
     walk_setting setting;
 };
-
-[[nodiscard]] std::string text_of(sweep_kind sweep);
 
 /// The paper's table 2: r times the timesteps in one pass, then r passes over the timesteps with jumps of jump_length,
 /// which take about as many evaluations. Without repetitions, in ascending order.
@@ -84,8 +91,8 @@ private:
     std::map<fill_key, fill_result> fills_;
 };
 
-/// Fills of some pictures and kinds of masks, for tables and figures.
-struct ablation {
+/// Fills of some pictures and kinds of masks, for tables.
+struct fill_selection {
     const fill_table* fills;
     std::vector<std::string> pictures;
     std::vector<std::string> masks;
@@ -97,11 +104,11 @@ struct ablation {
 
 /// A row for each sweep, kind of masks and setting: the means of the measures and half their 95 % intervals. exact: fills
 /// with an infinite measure, the PSNR of equal pictures, which the means of that measure leave out.
-[[nodiscard]] std::string summary_csv(const ablation& of);
+[[nodiscard]] std::string summary_csv(const fill_selection& of);
 
 /// Settings against each other, picture by picture: resampling against slowing down with about as many evaluations, jump
 /// lengths against the first one with as many passes. Means of the differences and half their 95 % intervals; what is
 /// infinite in one of them is left out.
-[[nodiscard]] std::string comparisons_csv(const ablation& of);
+[[nodiscard]] std::string comparisons_csv(const fill_selection& of);
 
-} // namespace cli
+} // namespace ablation
