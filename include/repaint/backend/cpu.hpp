@@ -147,4 +147,9 @@ static_assert(differentiable_backend<cpu_backend>);
 
 #ifndef REPAINT_COMPILED
 #include <repaint/backend/cpu.ipp>
+#elif defined(REPAINT_FACADE)
+#include <repaint/backend/cpu/instantiations.hpp>
 #endif
+
+/// Tells repaint.hpp, where that comes later, that instantiations for cpu_backend are wanted.
+#define REPAINT_CPU_BACKEND
