@@ -79,11 +79,11 @@ public:
     [[nodiscard]] std::size_t peak_bytes() const;
 
     [[nodiscard]] tensor allocate(shape4 s);
-    /// A tensor over s.size() contiguous floats in NCHW order that belong to the caller, and must outlive the tensor. Nothing
-    /// is copied: a primitive that takes the tensor reads these floats, and a primitive that changes it writes to them. Fit
-    /// for images in and out; the network's own tensors are in another layout, and every primitive on a view of 16 channels
-    /// or more rearranges them on the way. Throws std::invalid_argument when `values` is null and s is not empty, shape_error
-    /// when an extent is negative.
+    /// A tensor over s.size() contiguous floats in NCHW order that belong to the caller, and must outlive the tensor.
+    /// Nothing is copied: a primitive that takes the tensor reads these floats, and a primitive that changes it writes
+    /// to them. Fit for images in and out; the network's own tensors are in another layout, and every primitive on a
+    /// view of 16 channels or more rearranges them on the way. Throws std::invalid_argument when `values` is null and s
+    /// is not empty, shape_error when an extent is negative.
     [[nodiscard]] tensor view(float* values, shape4 s);
     [[nodiscard]] tensor upload(const host_tensor& host);
     [[nodiscard]] host_tensor download(const tensor& x);

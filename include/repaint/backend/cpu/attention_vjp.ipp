@@ -11,8 +11,8 @@ namespace repaint::detail::cpu {
 
 /// With P = softmax(S), S = Q K^T / sqrt(d) and Y = P V: dV = P^T dY, dP = dY V^T, dS = P (dP - mean), the mean of each
 /// query's dP weighted by P, dQ = dS K / sqrt(d), dK = dS^T Q / sqrt(d). Scores are computed twice, in batches of
-/// queries for dQ and in batches of keys for dK and dV: no sums are shared between threads, and nothing of size tokens x
-/// tokens exists.
+/// queries for dQ and in batches of keys for dK and dV: no sums are shared between threads, and nothing of size tokens
+/// x tokens exists.
 class attention_gradient {
 public:
     /// All blocked.
@@ -33,7 +33,8 @@ private:
     [[nodiscard]] int key_channel(int pair) const { return channels_ + query_channel(pair); }
     [[nodiscard]] int value_channel(int pair) const { return 2 * channels_ + query_channel(pair); }
 
-    /// Of each query: the largest score, the inverse of the sum of exponentials, and the mean of dP.
+    /// Where a pair keeps, for each query, the largest score, the inverse of the sum of exponentials and the mean of
+    /// dP.
     [[nodiscard]] float* largest(int pair) const {
         return statistics_.data() + size_of(pair) * 3 * size_of(h_.score_stride());
     }
@@ -106,7 +107,7 @@ private:
                         s);
                 h_.pack(qkv_, n, key_channel(pair), 1.0F, first, last, {key_rows(pair), nullptr, nullptr}, s);
                 h_.pack(qkv_, n, value_channel(pair), 1.0F, first, last, {value_rows(pair), nullptr, nullptr}, s);
-                if (last == h_.token_blocks() && first < last) { // no queries: no weight
+                if (last == h_.token_blocks() && first < last) { // places behind the last query get no weight
                     for (float* each : {largest(pair), inverse(pair), mean(pair)}) {
                         std::fill(each + h_.tokens(), each + h_.score_stride(), 0.0F);
                     }

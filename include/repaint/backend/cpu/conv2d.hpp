@@ -13,9 +13,8 @@ namespace repaint::detail::cpu {
 struct context;
 struct convolution;
 
-/// Which way a convolution goes: 1 direct, else the side of Winograd's tiles. By shape alone, so that an image of a
-/// batch and the same image alone take the same way, on every machine: the fewest cycles in a model of what the kernels
-/// need.
+/// How a convolution is computed: 1 directly, else the side of Winograd's tiles. The shape alone decides, by the fewest
+/// cycles in a model of what the kernels need: an image is computed in one way alone and in a batch, on every machine.
 int tile_for(const shape4& kernel, const shape4& out, int stride);
 
 /// y = then(conv(x) + bias + residual). All storages are blocked.

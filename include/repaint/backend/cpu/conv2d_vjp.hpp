@@ -4,8 +4,8 @@
 #include <repaint/core/options.hpp>
 
 /// The convolution transposed: a convolution with the weights transposed and turned by half a turn. These are made from
-/// the packed ones on the way, in panels that stay in the cache: that costs a few percent, keeping them would double the
-/// memory of the weights.
+/// the packed ones on the way, in panels that stay in the cache: that costs a few percent, keeping them would double
+/// the memory of the weights.
 namespace repaint::detail::cpu {
 
 struct context;

@@ -11,8 +11,8 @@
 
 namespace repaint::detail::cpu {
 
-/// Any kernel, stride and padding. Pixels of dx that are a stride apart meet the same taps, at neighbours in dy: each of
-/// the stride^2 such sets is a sum over its taps alone.
+/// Any kernel, stride and padding. Pixels of dx that are a stride apart meet the same taps, at neighbours in dy: each
+/// of the stride^2 such sets is a sum over its taps alone.
 inline void transpose_direct(const context& with, const storage& dy, const packed_conv2d& w,
                              const conv2d_options& options, storage& dx) {
     const shape4 in = dx.shape;

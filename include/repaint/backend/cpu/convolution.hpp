@@ -33,7 +33,7 @@ struct convolution {
     [[nodiscard]] int chunks() const { return ceil_div(blocks(), chunk_blocks); }
     [[nodiscard]] int blocks_in(int chunk) const { return std::min(chunk_blocks, blocks() - chunk * chunk_blocks); }
 
-    /// What is added to block `block` of image `n`; `constant` is where its 16 values go.
+    /// The epilogue of block `block` of image `n`; `constant` points to room for its 16 values.
     [[nodiscard]] epilogue finishing(int n, int block, float* constant) const;
 };
 
@@ -46,10 +46,10 @@ struct tap_grid {
     std::vector<std::array<int, 2>> shifts;
 };
 
-/// Sums over taps and input channels: each pixel of the grid is a row of values at the taps, wherever those lie. The
+/// Sums over taps and input channels: each pixel of the grid is a row of values at the taps, wherever the taps lie. The
 /// matrix w, packed like packed_conv2d::values, has `blocks` blocks of columns. write(image, block, first, count, sums)
-/// takes the sums of pixels [first, first + count) of one block, chunk_channels floats from one to the next. Without taps
-/// the sums are zeros.
+/// takes the sums of pixels [first, first + count) of one block, chunk_channels floats from one to the next. Without
+/// taps the sums are zeros.
 template <class Write>
 void sum_over_taps(const context& with, const storage& x, const tap_grid& grid, const float* matrix, int blocks,
                    Write&& write) {

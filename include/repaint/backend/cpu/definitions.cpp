@@ -1,5 +1,5 @@
-// cpu_backend, compiled once: what its headers declare when REPAINT_COMPILED is defined. Its kernels are in kernels.cpp,
-// the networks that run on it in instantiations.cpp.
+// cpu_backend, compiled once: what its headers declare when REPAINT_COMPILED is defined. Its kernels are in
+// kernels.cpp, the networks that run on it in instantiations.cpp.
 #ifndef REPAINT_COMPILED
 #define REPAINT_COMPILED
 #endif

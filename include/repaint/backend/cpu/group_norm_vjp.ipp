@@ -8,8 +8,8 @@
 
 namespace repaint::detail::cpu {
 
-/// dx = J^T dy of y = then(z), z = norm(x) * (1 + scale) + shift. With dz = then'(z) dy, w = gamma (1 + scale) and means
-/// over a group: dx = (w dz - mean(w dz) - norm(x) mean(w dz norm(x))) / deviation. Three passes over x and two
+/// dx = J^T dy of y = then(z), z = norm(x) * (1 + scale) + shift. With dz = then'(z) dy, w = gamma (1 + scale) and
+/// means over a group: dx = (w dz - mean(w dz) - norm(x) mean(w dz norm(x))) / deviation. Three passes over x and two
 /// over dy, whose product with the activation's derivative waits in dx in between.
 class group_norm_gradient {
 public:
@@ -29,7 +29,7 @@ public:
     }
 
 private:
-    /// Of one group, as in lane_feedback.
+    /// The level and slope of one group, as in lane_feedback.
     struct feedback {
         float level = 0.0F;
         float slope = 0.0F;

@@ -10,8 +10,8 @@
 
 namespace repaint::detail::cpu {
 
-/// What normalisations do in turn: steps over pieces of planes, which stay in the first cache, and in between over
-/// groups. A step sees all that the steps before it did for its group.
+/// The steps of a normalisation, one after the other: over pieces of planes, which stay in the first cache, and in
+/// between over groups. A step sees everything that earlier steps did for its group.
 class normalisation_steps {
 public:
     struct step {
@@ -62,7 +62,7 @@ public:
           moments_(with.block(steps.index(c.x.shape.n, 0, 0) * 2 * lanes)),
           groups_(size_of(c.x.shape.n * c.options.groups)) {}
 
-    /// The first two steps.
+    /// The first two steps: moments of the pieces, then the moments of each group joined from them.
     [[nodiscard]] normalisation_steps::step measuring() {
         return {[this](int n, int block, int first, int last) { measure(n, block, first, last); }, {}};
     }
@@ -72,7 +72,7 @@ public:
 
     [[nodiscard]] const group& of_group(int n, int g) const { return groups_[size_of(n * c_.options.groups + g)]; }
 
-    /// What a normalised channel is multiplied with: gamma (1 + scale).
+    /// The factor of a normalised channel: gamma (1 + scale).
     [[nodiscard]] double weight(int n, int c) const {
         return static_cast<double>(c_.w.gamma[size_of(c)]) * factor(n, c);
     }

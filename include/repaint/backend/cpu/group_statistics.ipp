@@ -62,7 +62,7 @@ REPAINT_INLINE lane_normalisation group_statistics::of_block(int n, int block) c
         }
         k.mean[size_of(lane)] = static_cast<float>(g.mean);
         k.scale[size_of(lane)] = static_cast<float>(scale);
-        // What rounding the mean took away comes back here: at a mean of 1000 it is 3e-5.
+        // The shift gives back what the rounding of the mean took away: 3e-5 at a mean of 1000.
         k.shift[size_of(lane)] =
             static_cast<float>(shift + (static_cast<double>(k.mean[size_of(lane)]) - g.mean) * scale);
     }

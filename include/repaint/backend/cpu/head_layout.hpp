@@ -7,8 +7,8 @@
 
 namespace repaint::detail::cpu {
 
-/// Some channels of all tokens, those of one head of one image, in the forms that products read; null for a form that
-/// is not wanted.
+/// The channels of one head of one image, for all tokens, in the forms that products read; null for a form that is not
+/// wanted.
 struct token_forms {
     float* rows = nullptr;    ///< tokens x width: what a product takes row by row
     float* columns = nullptr; ///< width x tokens, packed
@@ -36,7 +36,7 @@ public:
     [[nodiscard]] std::size_t matrix_floats() const { return size_of(tokens_) * size_of(row_stride()); }
     [[nodiscard]] std::size_t packing_floats() const { return size_of(lanes) * size_of(row_stride()); }
 
-    /// Rows that go through together so that their scores, `arrays` of them, stay in the cache.
+    /// How many rows are computed together, so that `arrays` arrays of their scores stay in the cache.
     [[nodiscard]] int batch(int arrays) const {
         constexpr int cached = 48 << 10; // floats
         return std::clamp(cached / arrays / score_stride() / 6 * 6, 6, most_rows);

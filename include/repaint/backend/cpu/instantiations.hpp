@@ -15,9 +15,9 @@
 #include <repaint/model/unet_denoiser.hpp>
 #include <repaint/unconditional_sampler.hpp>
 
-/// The templates that are instantiated for cpu_backend once: with REPAINT_COMPILED defined, files that include this leave
-/// them to cpu/instantiations.cpp. Without it, this says nothing. Of cpu.hpp and repaint.hpp the one that a file includes
-/// last brings this: cpu.hpp where REPAINT_FACADE is defined, repaint.hpp where REPAINT_CPU_BACKEND is.
+/// The templates that are instantiated for cpu_backend once: with REPAINT_COMPILED defined, files that include this
+/// leave them to cpu/instantiations.cpp. Without it, this says nothing. Of cpu.hpp and repaint.hpp the one that a file
+/// includes last brings this: cpu.hpp where REPAINT_FACADE is defined, repaint.hpp where REPAINT_CPU_BACKEND is.
 #ifdef REPAINT_COMPILED
 #define REPAINT_CPU_TEMPLATE extern template
 #include <repaint/backend/cpu/instantiations.inl>

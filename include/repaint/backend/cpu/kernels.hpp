@@ -43,21 +43,21 @@ struct tile_grid {
     int columns = 0; ///< tiles in a row
 };
 
-/// What is done to a channel block of a convolution's sums before they are written.
+/// What a kernel does to the sums of a convolution, a channel block of them, before it writes them.
 struct epilogue {
     const float* constant = nullptr; ///< 16 values: bias and what else is the same for every pixel
     const float* residual = nullptr; ///< a plane like the result's, or null
     activation then = activation::none;
 };
 
-/// What a normalisation is to the sixteen channels of a block: (x - mean) * scale + shift.
+/// A normalisation of the sixteen channels of a block: (x - mean) * scale + shift.
 struct lane_normalisation {
     alignas(64) std::array<float, 16> mean{};
     alignas(64) std::array<float, 16> scale{};
     alignas(64) std::array<float, 16> shift{};
 };
 
-/// What its gradient takes from all of a group: dx = scale dz - level - slope (x - mean).
+/// What the gradient of a normalisation takes from all of a group: dx = scale dz - level - slope (x - mean).
 struct lane_feedback {
     alignas(64) std::array<float, 16> level{};
     alignas(64) std::array<float, 16> slope{};

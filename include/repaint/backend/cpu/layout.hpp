@@ -43,7 +43,8 @@ constexpr std::size_t floats_of(const shape4& s, arrangement a) {
 }
 
 /// Channels that lie together. A joined tensor has several; all but the last hold a multiple of sixteen. Their memory
-/// may belong to other tensors too: to the tensor that this one was cut from, or to tensors that were cut from this one.
+/// may belong to other tensors too: to the tensor that this one was cut from, or to tensors that were cut from this
+/// one.
 struct channel_range {
     std::shared_ptr<const memory_block> memory; ///< null: the caller's own
     float* values = nullptr;                    ///< the first block of the first image

@@ -33,9 +33,9 @@ struct packed_conv2d {
 packed_conv2d pack_conv2d(thread_pool& pool, const kernel_table& kernels, const host_weights& weights,
                           const host_weights& bias);
 
-/// Rows of the transposed matrix, which are taps of w's result channels: those of blocks [first, first + planes), for the
-/// tap numbers `taps`, in their order. Columns are the input channels of one chunk of blocks; block b of the chunk begins
-/// at to + b block_stride, of which the first `first_row` rows are left out.
+/// Writes rows of the transposed matrix, which are taps of the result channels of w: of the blocks [first, first +
+/// planes), for the tap numbers `taps`, in their order. Columns are the input channels of one chunk of blocks; block b
+/// of the chunk begins at to + b block_stride, of which the first `first_row` rows are left out.
 void transpose_rows(const kernel_table& kernels, const packed_conv2d& w, std::span<const int> taps, int chunk,
                     int first, int planes, float* to, std::size_t block_stride, std::size_t first_row);
 

@@ -112,7 +112,7 @@ private:
         }
     }
 
-    /// The same from channel `from` on of a packed matrix for the chunk.
+    /// Transforms weights from channel `from` on of a packed matrix that belongs to the chunk.
     void transform_weights(const float* w, std::size_t block_stride, int from, int chunk, int first, int planes,
                            float* u, int depth, int first_row) const {
         const int channels = std::min(planes * lanes, in_ - first * lanes);
@@ -183,8 +183,8 @@ private:
         }
     }
 
-    /// Many rows, moderate weights: those are transformed once and shared, and every worker takes a few rows all the
-    /// way from input to output, in memory of its own.
+    /// For many rows and moderate weights: the weights are transformed once and shared, and every worker takes a few
+    /// rows all the way from input to output, in memory of its own.
     void run_by_rows(int rows, const float* u) {
         const int chunks = c_.chunks();
         const int planes = blocks_of(in_);
@@ -220,7 +220,7 @@ private:
                             v.data() + size_of(begin) * size_of(width_), v_stride);
         });
 
-        // What is left after every thread had as many chunks as all others is shared by rows.
+        // Every thread takes an equal number of whole chunks; the threads share the remaining chunks by rows.
         const int threads = with_.pool.threads();
         const int whole = c_.chunks() / threads * threads;
         const int parts = std::clamp(rows / 4, 1, threads);
@@ -260,7 +260,7 @@ private:
     winograd_kernels k_;
     int in_;
     int width_; ///< floats from row to row of the transformed input
-    int chain_; ///< products that are summed in one go: shorter where there are so few that they would make no four chains
+    int chain_; ///< products that are summed in one go: fewer where all products would make less than four chains
     tile_grid grid_;
     int tiles_; ///< of one image
 };
