@@ -115,18 +115,23 @@ public:
           core_(std::move(parts), images, continued(from), from ? &from->x : nullptr, from ? from->position : 0) {}
 
     /// Goes on until the walk ends (returns true) or an observer stops it (returns false).
-    template <observer<B>... Observers> bool advance(Observers&&... observers) {
-        constexpr bool watches = ((std::invocable<Observers&, const progress&> || stop_source<Observers>) || ...);
-        constexpr bool shows = (std::invocable<Observers&, const preview<B>&> || ...);
-        std::function<bool(const progress&)> watch;
-        std::function<bool(const preview<B>&)> show;
-        if constexpr (watches) {
-            watch = [&](const progress& at) { return (told(observers, at) | ... | false); };
+    template <class... Observers> bool advance(Observers&&... observers) {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
+        if constexpr (each_is_an_observer) {
+            constexpr bool watches = ((std::invocable<Observers&, const progress&> || stop_source<Observers>) || ...);
+            constexpr bool shows = (std::invocable<Observers&, const preview<B>&> || ...);
+            std::function<bool(const progress&)> watch;
+            std::function<bool(const preview<B>&)> show;
+            if constexpr (watches) {
+                watch = [&](const progress& at) { return (told(observers, at) | ... | false); };
+            }
+            if constexpr (shows) {
+                show = [&](const preview<B>& seen) { return (told(observers, seen) | ... | false); };
+            }
+            return core_.advance(any_noise<B>(noise_), std::move(watch), std::move(show));
         }
-        if constexpr (shows) {
-            show = [&](const preview<B>& seen) { return (told(observers, seen) | ... | false); };
-        }
-        return core_.advance(any_noise<B>(noise_), std::move(watch), std::move(show));
     }
 
     [[nodiscard]] bool finished() const { return core_.finished(); }
