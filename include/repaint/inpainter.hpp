@@ -152,7 +152,11 @@ public:
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };
 
-template <class B, class D, class... Rest> inpainter(B&, const D&, Rest&&...) -> inpainter<detail::usable<B>>;
+template <tensor_backend B> inpainter(B&, const diffusion_model<B>&) -> inpainter<B>;
+template <tensor_backend B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<B>;
+template <class B, class D, class... Rest>
+requires(!tensor_backend<B>) inpainter(B&, const D&, Rest&&...)
+->inpainter<detail::unusable_backend>;
 
 // ---- definitions -----------------------------------------------------------------------------------------------------
 
