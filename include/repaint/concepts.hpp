@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -316,7 +315,6 @@ namespace detail {
 /// What the faces of this library make of a backend that lacks something, so that the compiler's message is what
 /// require_backend says and nothing after it.
 struct unusable_backend {};
-template <class B> using usable = std::conditional_t<tensor_backend<B>, B, unusable_backend>;
 
 } // namespace detail
 
