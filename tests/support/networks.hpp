@@ -1,0 +1,40 @@
+#pragma once
+
+// The networks on the backends that tests run them on: declared here, compiled once in networks.cpp, because ten tests
+// instantiating all of them was half of the time that the tests took to build.
+#include <repaint/backend/cpu.hpp>
+#include <repaint/backend/dry.hpp>
+#include <repaint/backend/reference.hpp>
+#include <repaint/model/classifier.hpp>
+#include <repaint/model/guided_classifier.hpp>
+#include <repaint/model/load.hpp>
+#include <repaint/model/unet.hpp>
+
+#include "support/strict_cpu.hpp"
+
+#if !defined(REPAINT_TEST_NETWORKS)
+#define REPAINT_TEST_NETWORKS extern template
+#endif
+
+#define REPAINT_TEST_NETWORK(B)                                                                                         \
+    REPAINT_TEST_NETWORKS class residual_block<B>;                                                                     \
+    REPAINT_TEST_NETWORKS class attention_block<B>;                                                                    \
+    REPAINT_TEST_NETWORKS class encoder<B>;                                                                            \
+    REPAINT_TEST_NETWORKS class unet<B>;                                                                               \
+    REPAINT_TEST_NETWORKS class classifier<B>;                                                                         \
+    REPAINT_TEST_NETWORKS diffusion_model<B> load_model<B>(B&, const opened_model&);                                   \
+    REPAINT_TEST_NETWORKS classifier<B> load_classifier<B>(B&, const opened_classifier&);
+
+namespace repaint {
+
+REPAINT_TEST_NETWORKS class basic_reference_backend<float>;
+REPAINT_TEST_NETWORKS class basic_reference_backend<double>;
+
+REPAINT_TEST_NETWORK(cpu_backend)
+REPAINT_TEST_NETWORK(dry_backend)
+REPAINT_TEST_NETWORK(reference_backend)
+REPAINT_TEST_NETWORK(::strict_cpu_backend)
+
+} // namespace repaint
+
+#undef REPAINT_TEST_NETWORK
