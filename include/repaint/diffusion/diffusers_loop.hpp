@@ -1,8 +1,5 @@
 #pragma once
 
-#include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,36 +13,14 @@ namespace repaint {
 
 /// The timesteps that RePaintScheduler visits, ascending: every (steps / count)-th, from 0; the last ones are left out.
 /// spec: a plain count, more than there are being all, as "" is. Throws std::invalid_argument.
-[[nodiscard]] inline std::vector<int> diffusers_timesteps(int steps, std::string_view spec) {
-    const int count = detail::plain_count("diffusers", detail::most_diffusion_steps, spec);
-    return detail::leading_timesteps(steps, spec.empty() ? steps : std::min(count, steps));
-}
+[[nodiscard]] std::vector<int> diffusers_timesteps(int steps, std::string_view spec);
 
 /// The walk of RePaintScheduler over timesteps - 1 ... 0 and out to -1. It is the official one a level lower: jumps
 /// turn at the clean image and at the levels below those where the official walk turns, and the first turn may be from
 /// -1. Jumps that are as long as the walk are not made, where the official program fails. Only jump_length and
 /// jump_n_sample are known here. Throws std::invalid_argument naming another option that is not at its default, or as
 /// jump_schedule.
-[[nodiscard]] inline std::vector<transition> diffusers_walk(int timesteps, const jump_options& options = {}) {
-    if (const char* name = detail::first_unknown_jump_option(options, {"jump_length", "jump_n_sample"})) {
-        throw std::invalid_argument(std::string("the algorithm diffusers knows jump_length and jump_n_sample only, ") +
-                                    name + " must be left alone");
-    }
-    jump_options jumps{.jump_length = options.jump_length, .jump_n_sample = options.jump_n_sample};
-    if (jumps.jump_length >= timesteps && jumps.jump_n_sample > 1) {
-        jumps.jump_n_sample = 1;
-    }
-    auto walk = jump_schedule(timesteps, jumps);
-    // The official list of timesteps without its last, -1: each says what the network is told, the result being one
-    // level lower.
-    walk.pop_back();
-    for (auto& move : walk) {
-        --move.from;
-        --move.to;
-    }
-    walk.insert(walk.begin(), {.from = timesteps - 1, .to = timesteps - 2});
-    return walk;
-}
+[[nodiscard]] std::vector<transition> diffusers_walk(int timesteps, const jump_options& options = {});
 
 /// The transitions of diffusers' RePaintPipeline (RePaintScheduler since 0.33, which equals 0.10 to 0.31). A reverse
 /// step asks the network, draws one noise, makes DDIM's step with it (eta 0 unless given: then the draw serves the known
@@ -90,3 +65,7 @@ private:
 };
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/diffusion/diffusers_loop.ipp>
+#endif

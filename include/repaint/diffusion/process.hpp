@@ -2,8 +2,8 @@
 
 #include <optional>
 
-#include <repaint/diffusion/noise_schedule.hpp>
 #include <repaint/core/step_values.hpp>
+#include <repaint/diffusion/noise_schedule.hpp>
 
 namespace repaint {
 

@@ -16,9 +16,7 @@
 namespace repaint {
 
 /// Everything of a network that depends on timestep and label only: one projection per residual block, in forward order.
-template <network_backend B> struct network_embedding {
-    std::vector<tensor_of<B>> projections;
-};
+template <network_backend B> struct network_embedding { std::vector<tensor_of<B>> projections; };
 
 /// The way down of a U-Net and the middle block under it: all of a classifier but its head, the first half of a `unet`.
 template <network_backend B> class encoder {
@@ -42,8 +40,8 @@ public:
                 next.residual.emplace(b, config, weights, name + ".0", channels, config.levels[level].channels);
                 channels = config.levels[level].channels;
                 if (config.levels[level].attention) {
-                    next.attention.emplace(b, config, weights, name + ".1", channels,
-                                           config.attention_at(level, name), config.norm_groups);
+                    next.attention.emplace(b, config, weights, name + ".1", channels, config.attention_at(level, name),
+                                           config.norm_groups);
                 }
                 step_channels_.push_back(channels);
             }
@@ -62,8 +60,7 @@ public:
             }
         }
         if (!config.middle) {
-            no_middle_ =
-                b.pack_conv2d(scaling(channels, 1.0, weights.gives_values()), {{channels, 1, 1, 1}, nullptr});
+            no_middle_ = b.pack_conv2d(scaling(channels, 1.0, weights.gives_values()), {{channels, 1, 1, 1}, nullptr});
             return;
         }
         const double divisor = config.middle_divisor;
@@ -97,8 +94,8 @@ public:
     /// given to keep(tensor), which takes it over and returns a reference to it that is good until its next call. Uses
     /// the projections of e from `next` on, and leaves `next` behind its last.
     template <executes<B> E, class K>
-    [[nodiscard]] tensor_of<E> operator()(E& b, const tensor_of<E>& x, const network_embedding<E>& e,
-                                          std::size_t& next, K&& keep) const {
+    [[nodiscard]] tensor_of<E> operator()(E& b, const tensor_of<E>& x, const network_embedding<E>& e, std::size_t& next,
+                                          K&& keep) const {
         const tensor_of<E>* last =
             &keep(centring_ ? ops::conv2d(b, ops::conv2d(b, x, *centring_), *first_, {.padding = 1})
                             : ops::conv2d(b, x, *first_, {.padding = 1})); // (n, c_0, h, w)

@@ -45,8 +45,7 @@ public:
     }
 
     /// x: (n, in, h, w), projected: (1 or n, out or 2 out, 1, 1) -> (n, out, h', w')
-    template <executes<B> E>
-    tensor_of<E> operator()(E& b, const tensor_of<E>& x, const tensor_of<E>& projected) const {
+    template <executes<B> E> tensor_of<E> operator()(E& b, const tensor_of<E>& x, const tensor_of<E>& projected) const {
         auto h = ops::group_norm(b, x, norm1_, norm_); // (n, in,  h,  w)
         if (resample_) {
             h = ops::resize(b, h, *resample_); // (n, in,  h', w')

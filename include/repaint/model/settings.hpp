@@ -1,11 +1,6 @@
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <cstdio>
 #include <exception>
 #include <initializer_list>
 #include <optional>
@@ -19,39 +14,12 @@
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
 
-namespace repaint::detail {
+namespace repaint {
+
+namespace detail {
 
 /// A value of a JSON as it stands in a message.
-inline std::string described(const json_value& v) {
-    if (v.is_null()) {
-        return "null";
-    }
-    if (v.is_boolean()) {
-        return v.as_boolean() ? "true" : "false";
-    }
-    if (v.is_string()) {
-        return in_quotes(v.as_string());
-    }
-    if (v.is_number()) {
-        std::array<char, 32> text{};
-        std::snprintf(text.data(), text.size(), "%.12g", v.as_number());
-        return text.data();
-    }
-    if (v.is_object()) {
-        return "an object";
-    }
-    constexpr std::size_t most = 12;
-    std::string text;
-    for (const json_value& item : v.as_array()) {
-        text += text.empty() ? "" : ", ";
-        if (text.size() > most * 6) {
-            text += "...";
-            break;
-        }
-        text += item.is_array() ? "[...]" : described(item);
-    }
-    return "[" + text + "]";
-}
+std::string described(const json_value& v);
 
 /// The settings of a model under their keys, from one JSON object or several, each with its line for messages.
 /// Remembers which keys were asked for, so that the others can be named. The JSON must outlive it.
@@ -61,69 +29,30 @@ public:
     void add(std::string_view key, const json_value& value) { values_.emplace_back(key, &value); }
 
     /// Throws format_error unless it is an object.
-    void add_members_of(const json_value& object) {
-        for (const auto& [key, value] : object.as_object()) {
-            add(key, value);
-        }
-    }
+    void add_members_of(const json_value& object);
 
     /// True when the key is there, though it may be null.
     [[nodiscard]] bool has(std::string_view key) const { return at(key) != nullptr; }
 
     /// The setting under the key; null when it is not there or null.
-    const json_value* find(std::string_view key) {
-        known_.insert(std::string(key));
-        const json_value* value = at(key);
-        return value == nullptr || value->is_null() ? nullptr : value;
-    }
+    const json_value* find(std::string_view key);
 
     std::optional<int> integer(std::string_view key) { return read<int>(key, "an integer", integer_of); }
 
     /// The same, refused outside [lowest, highest].
-    std::optional<int> integer(std::string_view key, int lowest, int highest) {
-        const auto value = integer(key);
-        if (value && (*value < lowest || *value > highest)) {
-            refuse(key, std::to_string(lowest) + (lowest < highest ? " to " + std::to_string(highest) : ""));
-        }
-        return value;
-    }
+    std::optional<int> integer(std::string_view key, int lowest, int highest);
 
-    std::optional<bool> boolean(std::string_view key) {
-        return read<bool>(key, "true or false", [](const json_value& v) { return v.as_boolean(); });
-    }
-    std::optional<std::string> string(std::string_view key) {
-        return read<std::string>(key, "a string", [](const json_value& v) { return v.as_string(); });
-    }
+    std::optional<bool> boolean(std::string_view key);
+    std::optional<std::string> string(std::string_view key);
     std::optional<double> number(std::string_view key) { return read<double>(key, "a number", number_of); }
 
     /// "1,2,2" or [1, 2, 2]; an empty string is as good as nothing.
-    std::optional<std::vector<double>> numbers(std::string_view key) {
-        return read<std::vector<double>>(key, "numbers, as \"1,2,2\" or [1, 2, 2]", [](const json_value& v) {
-            std::vector<double> result;
-            if (v.is_array()) {
-                for (const json_value& item : v.as_array()) {
-                    result.push_back(number_of(item));
-                }
-            } else if (v.is_number()) {
-                result.push_back(number_of(v));
-            } else {
-                result = numbers_of(v.as_string());
-            }
-            return result;
-        });
-    }
+    std::optional<std::vector<double>> numbers(std::string_view key);
 
     /// An array; a single value counts as one of `count` equal ones when that is given.
-    std::optional<std::vector<int>> integers(std::string_view key, std::size_t count = 0) {
-        return list<int>(key, count > 0 ? "an integer or an array of integers" : "an array of integers", count,
-                         integer_of);
-    }
-    std::optional<std::vector<bool>> booleans(std::string_view key) {
-        return list<bool>(key, "an array of true and false", 0, [](const json_value& v) { return v.as_boolean(); });
-    }
-    std::optional<std::vector<std::string>> strings(std::string_view key) {
-        return list<std::string>(key, "an array of strings", 0, [](const json_value& v) { return v.as_string(); });
-    }
+    std::optional<std::vector<int>> integers(std::string_view key, std::size_t count = 0);
+    std::optional<std::vector<bool>> booleans(std::string_view key);
+    std::optional<std::vector<std::string>> strings(std::string_view key);
 
     /// The value that goes with the name found under the key, null when the key is not there. Throws format_error,
     /// listing the names, when it is none of them.
@@ -145,13 +74,8 @@ public:
     }
 
     /// Throws format_error: "<file>, <line>: <key> is <...>, accepted: <...>".
-    [[noreturn]] void refuse(std::string_view key, const std::string& found, const std::string& accepted) const {
-        throw format_error(place(key) + std::string(key) + " is " + found + ", accepted: " + accepted);
-    }
-    [[noreturn]] void refuse(std::string_view key, const std::string& accepted) const {
-        const json_value* value = at(key);
-        refuse(key, value == nullptr ? "not given" : described(*value), accepted);
-    }
+    [[noreturn]] void refuse(std::string_view key, const std::string& found, const std::string& accepted) const;
+    [[noreturn]] void refuse(std::string_view key, const std::string& accepted) const;
 
     /// Throws format_error when a setting contradicts what the tensors say.
     template <class T> void expect(std::string_view key, const std::optional<T>& said, const T& found) const {
@@ -162,64 +86,21 @@ public:
     }
 
     /// "<file>, line 3: ", where the key stands, or where the settings begin.
-    [[nodiscard]] std::string place(std::string_view key) const {
-        const json_value* value = at(key);
-        if (value == nullptr && !values_.empty()) {
-            value = values_.front().second;
-        }
-        return value == nullptr ? std::string() : value->place();
-    }
+    [[nodiscard]] std::string place(std::string_view key) const;
 
     [[nodiscard]] bool asked_for(const std::string& key) const { return known_.contains(key); }
 
     /// Keys nobody asked for, those that start with an underscore aside: they are notes of the program that wrote them.
-    [[nodiscard]] std::set<std::string> unknown() const {
-        std::set<std::string> result;
-        for (const auto& [name, value] : values_) {
-            if (!known_.contains(name) && !name.starts_with('_')) {
-                result.insert(name);
-            }
-        }
-        return result;
-    }
+    [[nodiscard]] std::set<std::string> unknown() const;
 
 private:
-    [[nodiscard]] const json_value* at(std::string_view key) const {
-        const auto found =
-            std::find_if(values_.begin(), values_.end(), [&](const auto& entry) { return entry.first == key; });
-        return found == values_.end() ? nullptr : found->second;
-    }
+    [[nodiscard]] const json_value* at(std::string_view key) const;
 
-    static int integer_of(const json_value& v) {
-        const std::int64_t value = v.as_integer();
-        if (value < -1'000'000'000 || value > 1'000'000'000) {
-            throw format_error("out of range");
-        }
-        return static_cast<int>(value);
-    }
+    static int integer_of(const json_value& v);
 
-    static double number_of(const json_value& v) {
-        const double value = v.as_number();
-        if (!std::isfinite(value)) {
-            throw format_error("not finite");
-        }
-        return value;
-    }
+    static double number_of(const json_value& v);
 
-    static std::vector<double> numbers_of(const std::string& list) {
-        std::vector<double> result;
-        for (std::size_t start = 0; start < list.size();) {
-            const std::size_t comma = std::min(list.find(',', start), list.size());
-            const std::string part = list.substr(start, comma - start);
-            std::size_t used = 0;
-            result.push_back(std::stod(part, &used));
-            if (!std::isfinite(result.back()) || part.find_first_not_of(' ', used) != std::string::npos) {
-                throw format_error("not a number");
-            }
-            start = comma + 1;
-        }
-        return result;
-    }
+    static std::vector<double> numbers_of(const std::string& list);
 
     static std::string text(bool b) { return b ? "true" : "false"; }
     static std::string text(int i) { return std::to_string(i); }
@@ -264,4 +145,10 @@ private:
     std::set<std::string> known_;
 };
 
-} // namespace repaint::detail
+} // namespace detail
+
+} // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/settings.ipp>
+#endif

@@ -1,12 +1,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
-#include <vector>
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/model/unet_config.hpp>
@@ -18,25 +16,8 @@ namespace repaint {
 /// Sinusoids of a timestep: cos(t f_i), then sin(t f_i), f_i = 10000^(-i / (half - frequency_shift)), and a zero when
 /// dim is odd (Vaswani et al. 2017; cosine first, as guided-diffusion has it, unless sine_first). Returns
 /// (images, dim, 1, 1), all rows equal.
-inline host_tensor timestep_embedding(float timestep, int dim, int images = 1, bool sine_first = false,
-                                      double frequency_shift = 0.0) {
-    host_tensor result({images, dim, 1, 1});
-    const int half = dim / 2;
-    const int sines = sine_first ? 0 : half;
-    const int cosines = sine_first ? half : 0;
-    const auto intervals = static_cast<float>(half - frequency_shift);
-    // Every operation in float32, in the order the networks were trained with: at t = 999 one rounding more is visible.
-    const auto log_period = static_cast<float>(-std::log(10000.0));
-    for (int i = 0; i < half; ++i) {
-        const float frequency = std::exp(log_period * static_cast<float>(i) / intervals);
-        const float angle = timestep * frequency;
-        for (int n = 0; n < images; ++n) {
-            result(n, cosines + i, 0, 0) = std::cos(angle);
-            result(n, sines + i, 0, 0) = std::sin(angle);
-        }
-    }
-    return result;
-}
+host_tensor timestep_embedding(float timestep, int dim, int images = 1, bool sine_first = false,
+                               double frequency_shift = 0.0);
 
 /// The MLP over timestep and label whose result every residual block projects.
 template <network_backend B> class embedding_mlp {
@@ -59,7 +40,8 @@ public:
     /// network. The SiLU opens every residual block's projection; it is applied once, here.
     template <executes<B> E> tensor_of<E> operator()(E& b, float timestep, std::span<const int> labels) const {
         const int images = labels_ ? static_cast<int>(labels.size()) : 1;
-        const auto sinusoids = b.upload(timestep_embedding(timestep, model_channels_, images, sine_first_, frequency_shift_));
+        const auto sinusoids =
+            b.upload(timestep_embedding(timestep, model_channels_, images, sine_first_, frequency_shift_));
         const auto hidden = ops::linear(b, sinusoids, first_, activation::silu);
         if (!labels_) {
             return ops::linear(b, hidden, second_, activation::silu);
@@ -101,3 +83,7 @@ private:
 };
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/timestep_embedding.ipp>
+#endif

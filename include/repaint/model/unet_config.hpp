@@ -3,12 +3,10 @@
 #include <cstddef>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <repaint/core/shape.hpp>
-#include <repaint/error.hpp>
 
 namespace repaint {
 
@@ -64,93 +62,38 @@ struct unet_config {
     double middle_divisor = 1.0;      ///< what the sums of the middle block with its shortcuts are divided by
     bool attention_projection = true; ///< attention ends in a linear layer
 
-    [[nodiscard]] int embedding_channels() const { return embedding_width > 0 ? embedding_width : 4 * model_channels; }
+    [[nodiscard]] int embedding_channels() const;
 
     /// Residual blocks of a level on the way down; one more on the way up.
-    [[nodiscard]] int blocks_at(std::size_t level) const {
-        return levels[level].res_blocks > 0 ? levels[level].res_blocks : res_blocks;
-    }
+    [[nodiscard]] int blocks_at(std::size_t level) const;
 
-    [[nodiscard]] bool residual_down_at(std::size_t level) const {
-        return resblock_updown || levels[level].residual_down;
-    }
+    [[nodiscard]] bool residual_down_at(std::size_t level) const;
     [[nodiscard]] bool residual_up_at(std::size_t level) const { return resblock_updown || levels[level].residual_up; }
 
     /// What a step of the way down is called: block i of a level; i = blocks_at(level) is what halves.
-    [[nodiscard]] std::string input_block(std::size_t level, int i) const {
-        int number = 1 + i;
-        for (std::size_t before = 0; before < level; ++before) {
-            number += blocks_at(before) + 1;
-        }
-        return "input_blocks." + std::to_string(number);
-    }
+    [[nodiscard]] std::string input_block(std::size_t level, int i) const;
 
     /// What a step of the way up is called: block i of a level; the last also doubles.
-    [[nodiscard]] std::string output_block(std::size_t level, int i) const {
-        int number = i;
-        for (std::size_t before = levels.size(); --before > level;) {
-            number += blocks_at(before) + 1;
-        }
-        return "output_blocks." + std::to_string(number);
-    }
+    [[nodiscard]] std::string output_block(std::size_t level, int i) const;
 
     /// Rows and columns of an image must be multiples of this.
-    [[nodiscard]] int size_multiple() const { return 1 << (levels.empty() ? 0 : static_cast<int>(levels.size()) - 1); }
+    [[nodiscard]] int size_multiple() const;
 
     /// Heads of an attention block. Throws shape_error, naming the block, when they do not divide its channels.
-    [[nodiscard]] int heads_for(int channels, const std::string& name, bool up = false) const {
-        const int count = head_channels > 0 ? channels / head_channels : (up && heads_up > 0 ? heads_up : heads);
-        if (count < 1 || channels % count != 0 || (head_channels > 0 && channels % head_channels != 0)) {
-            throw shape_error(name + ": " + std::to_string(channels) + " channels do not divide into " +
-                              (head_channels > 0 ? "heads of " + std::to_string(head_channels) + " (num_head_channels)"
-                                                 : std::to_string(count) + " heads (num_heads)"));
-        }
-        return count;
-    }
+    [[nodiscard]] int heads_for(int channels, const std::string& name, bool up = false) const;
 
     /// Heads of the attention blocks of a level, those of the last being the middle block's too. Throws as heads_for.
-    [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const {
-        if (levels[level].heads) {
-            return *levels[level].heads;
-        }
-        const int count = heads_for(levels[level].channels, name, up);
-        return {count, levels[level].channels / count};
-    }
+    [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const;
 };
 
 /// Throws std::invalid_argument unless labels are given exactly when the network is class-conditional, each in range.
-inline void check_labels(const unet_config& config, std::span<const int> labels) {
-    if (config.classes == 0) {
-        if (!labels.empty()) {
-            throw std::invalid_argument("labels were given, but this network is not class-conditional");
-        }
-        return;
-    }
-    if (labels.empty()) {
-        throw std::invalid_argument("this network is class-conditional: give a label from 0 to " +
-                                    std::to_string(config.classes - 1) + " for each picture");
-    }
-    for (const int label : labels) {
-        if (label < 0 || label >= config.classes) {
-            throw std::invalid_argument("label " + std::to_string(label) +
-                                        " is out of range, this network knows 0 to " +
-                                        std::to_string(config.classes - 1));
-        }
-    }
-}
+void check_labels(const unet_config& config, std::span<const int> labels);
 
 /// Throws shape_error unless images (n, c, h, w) have the network's channels and halve evenly down to its last level.
-inline void check_image_shape(const unet_config& config, const shape4& images) {
-    if (images.c != config.in_channels) {
-        throw shape_error("the images have " + std::to_string(images.c) + " channels, the network takes " +
-                          std::to_string(config.in_channels));
-    }
-    const int multiple = config.size_multiple();
-    if (images.h < multiple || images.w < multiple || images.h % multiple != 0 || images.w % multiple != 0) {
-        throw shape_error("the network takes images whose width and height are multiples of " +
-                          std::to_string(multiple) + ", got " + std::to_string(images.w) + "x" +
-                          std::to_string(images.h));
-    }
-}
+void check_image_shape(const unet_config& config, const shape4& images);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/unet_config.ipp>
+#endif

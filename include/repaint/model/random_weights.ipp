@@ -1,0 +1,49 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include <repaint/config.hpp>
+#include <repaint/core/host_weights.hpp>
+#include <repaint/diffusion/philox.hpp>
+#include <repaint/model/random_weights.hpp>
+
+namespace repaint {
+
+namespace detail {
+
+/// FNV-1a: unlike std::hash the same number everywhere.
+constexpr std::uint64_t hash_of(std::string_view name) {
+    std::uint64_t hash = 0xCBF29CE484222325U;
+    for (const char c : name) {
+        hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
+    }
+    return hash;
+}
+
+} // namespace detail
+
+REPAINT_INLINE host_weights random_weights(std::uint64_t seed, std::string_view name, const shape4& shape) {
+    const std::size_t count = shape.size();
+    const std::shared_ptr<float[]> values(new float[count]);
+    const std::span<float> all(values.get(), count);
+    const std::size_t fan_in = static_cast<std::size_t>(shape.c) * shape.plane();
+    const bool vector = fan_in == 1;
+    if (vector && name.ends_with("weight")) {
+        std::fill(all.begin(), all.end(), 1.0F);
+    } else {
+        const float deviation = vector ? 0.01F : 1.0F / std::sqrt(static_cast<float>(fan_in));
+        philox_normal(seed, detail::hash_of(name), all);
+        for (float& value : all) {
+            value *= deviation;
+        }
+    }
+    return {shape, std::shared_ptr<const float>(values, values.get())};
+}
+
+} // namespace repaint
