@@ -11,7 +11,8 @@ What happens to a block, fenced or indented, is said by the comment before it, w
     <!-- test: compile, given T& a, U b -->       the same, with these parameters of that function
     <!-- test: compile as it stands -->           C++ that compiles: a whole file
     <!-- test: run -->                            C++: compiled, linked and run. sh: run in a folder that has
-                                                  repaint on PATH, examples/, model.safetensors, face.png, keep.png
+                                                  repaint on PATH, examples/, and of 32x32 pixels
+                                                  model.safetensors, face.png, keep.png, mask.png
     <!-- test: run, says TEXT -->                 the same, and TEXT is in the output
     <!-- test: configure -->                      CMake, after add_executable(my_program): the installed package is found
     <!-- test: parse -->                          JSON
@@ -122,8 +123,9 @@ class workshop:
         return call(["./block"], folder, env=self.environment)
 
     def run_sh(self, code, folder):
-        if "keep.png" in code and self.given.program:
-            call([self.given.program, "mask", "half", "--size", "32x32", "-o", "keep.png"], folder, env=self.environment)
+        for mask in ("keep.png", "mask.png"):
+            if mask in code and self.given.program:
+                call([self.given.program, "mask", "half", "--size", "32x32", "-o", mask], folder, env=self.environment)
         return call(["sh", "-e", "-c", code], folder, env=self.environment)
 
     def configure(self, code, folder):
