@@ -1,5 +1,7 @@
 #pragma once
 
+#include <tuple>
+
 // The networks on the backends that tests run them on: declared here, compiled once in networks.cpp, because ten tests
 // instantiating all of them was half of the time that the tests took to build.
 #include <repaint/backend/cpu.hpp>
@@ -11,6 +13,15 @@
 #include <repaint/model/unet.hpp>
 
 #include "support/strict_cpu.hpp"
+
+/// What tests of networks run on. Under sanitizers that is one backend: each has a suite of its own there.
+#if defined(REPAINT_TEST_ONE_BACKEND)
+using network_backends = std::tuple<repaint::cpu_backend>;
+using network_backends_and_strict = network_backends;
+#else
+using network_backends = std::tuple<repaint::reference_backend, repaint::cpu_backend>;
+using network_backends_and_strict = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+#endif
 
 #if !defined(REPAINT_TEST_NETWORKS)
 #define REPAINT_TEST_NETWORKS extern template
@@ -33,7 +44,9 @@ REPAINT_TEST_NETWORKS class basic_reference_backend<double>;
 REPAINT_TEST_NETWORK(cpu_backend)
 REPAINT_TEST_NETWORK(dry_backend)
 REPAINT_TEST_NETWORK(reference_backend)
+#if !defined(REPAINT_TEST_ONE_BACKEND)
 REPAINT_TEST_NETWORK(::strict_cpu_backend)
+#endif
 
 } // namespace repaint
 
