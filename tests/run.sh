@@ -29,13 +29,12 @@ skipped=0
 trees=""
 mkdir -p build
 log=build/run.log
-marker=build/run.begin
-: >"$marker"
+began=$(date +%s)
 
 say() { printf '%s\n' "$*"; }
 
 # Ctrl-C reaches everything that runs here; what would come next must not begin.
-trap 'say interrupted; rm -f "$log" "$marker"; exit 130' INT TERM
+trap 'say interrupted; rm -f "$log"; exit 130' INT TERM
 
 # What a failed build has to say: what failed and its messages, without the commands, or else all of it.
 shown() {
@@ -77,7 +76,8 @@ build() {
     trees="$trees build/$preset"
     quietly cmake --preset "$preset" "$@" || return
     quietly cmake --build "build/$preset" --parallel "$jobs" --target "$target" || return
-    say "== $preset: built in $(($(date +%s) - begin)) s, testing"
+    begin_tests=$(date +%s)
+    say "== $preset: built in $((begin_tests - begin)) s, testing"
 }
 
 # check PRESET PARALLEL [options of ctest]: runs tests that are built, adds up.
@@ -105,6 +105,7 @@ check() {
     failed=$((failed + ${summary% *}))
     skipped=$((skipped + not_run))
     passed=$((passed + ${summary#* } - ${summary% *} - not_run))
+    say "== $preset: tested in $(($(date +%s) - begin_tests)) s"
 }
 
 stage() {
@@ -130,29 +131,23 @@ stage() {
     esac
 }
 
-# The files that this run spent most time on compiling, of all trees.
+# The files that this run spent most time on compiling, of all trees: ninja's log has when each was begun and ended, in ms,
+# and when it was written, in ns.
 dearest_files() {
     for tree in $trees; do
-        if [ "$tree/.ninja_log" -nt "$marker" ]; then
-            awk -v tree="${tree#build/}" -v first="$(cat "$tree/.ninja_log.lines" 2>/dev/null || echo 0)" '
-                NR > first && $4 ~ /\.(o|gch)$/ {
-                    sub(/CMakeFiles\//, "", $4); sub(/\.dir/, "", $4)
-                    printf "%7.1f s  %s: %s\n", ($2 - $1) / 1000, tree, $4
-                }' "$tree/.ninja_log"
-        fi
-    done | sort -rn | head -n 10
+        awk -v tree="${tree#build/}" -v began="$began" '
+            $3 / 1e9 >= began && $4 ~ /\.(o|gch)$/ {
+                sub(/CMakeFiles\//, "", $4); sub(/\.dir/, "", $4)
+                printf "%7.1f s  %s: %s\n", ($2 - $1) / 1000, tree, $4
+            }' "$tree/.ninja_log" 2>/dev/null
+    done | sort -rn | uniq | head -n 10
 }
 
-purposes=test
+purposes='test'
 [ "$stages" = suite ] || purposes="test fuzz docs"
 # shellcheck disable=SC2086
 if sh cmake/install-dependencies.sh $purposes; then
     exec </dev/null
-    for tree in dev asan tsan cuda fuzz; do
-        if [ -f "build/$tree/.ninja_log" ]; then
-            wc -l <"build/$tree/.ninja_log" >"build/$tree/.ninja_log.lines"
-        fi
-    done
     for name in $stages; do
         stage "$name"
     done
@@ -164,7 +159,7 @@ if sh cmake/install-dependencies.sh $purposes; then
 else
     failed=1
 fi
-rm -f "$log" "$marker"
+rm -f "$log"
 
 say "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || printf ', %s skipped' "$skipped")"
 [ "$failed" -eq 0 ]
