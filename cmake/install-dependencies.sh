@@ -13,7 +13,7 @@ fail() { say "install-dependencies: $*"; exit 1; }
 
 # PACKAGE or PACKAGE:COMMAND; a package whose command is already here, from wherever, is not missing.
 build="g++:g++ cmake:cmake ninja-build:ninja libxtensor-dev libxtensor-blas-dev libopenblas-dev libpng-dev
-    libturbojpeg0-dev libcli11-dev libyaml-cpp-dev libcairo2-dev"
+    libturbojpeg0-dev libcli11-dev libyaml-cpp-dev"
 test="catch2 python3-minimal:python3"
 fuzz="clang:clang++ libclang-rt-dev"
 docs="doxygen:doxygen"
@@ -41,8 +41,8 @@ check_cmake() {
 
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
     say "There is no apt here, so this goes on with what is installed; needed are a C++20 compiler, CMake 3.25 or" \
-        "newer, Ninja, xtensor, xtensor-blas, OpenBLAS, libpng, TurboJPEG, CLI11, yaml-cpp and Cairo, for the tests" \
-        "Catch2 and Python 3, for fuzzing Clang, for the site Doxygen."
+        "newer, Ninja, xtensor, xtensor-blas, OpenBLAS, libpng, TurboJPEG, CLI11 and yaml-cpp, for the tests Catch2 and" \
+        "Python 3, for fuzzing Clang, for the site Doxygen."
     if command -v cmake >/dev/null 2>&1; then
         check_cmake
     fi

@@ -397,8 +397,8 @@ TEST_CASE("a run stopped under guidance goes on bit for bit", "[classifier]") {
     CHECK(same_bits(inpaint(known, keep, noise), unguided));
 
     // Only the official program has guidance.
-    for (const auto how : {repaint::algorithm::diffusers, repaint::algorithm::monai}) {
-        repaint::inpaint_options other{.timesteps = 10, .labels = labels, .algorithm = how};
+    for (const auto how : {repaint::sampling_system::diffusers, repaint::sampling_system::monai}) {
+        repaint::inpaint_options other{.timesteps = 10, .labels = labels, .system = how};
         repaint::inpainter<repaint::cpu_backend> refused(b, model, other);
         const repaint::class_guidance<repaint::cpu_backend> guide(network, inpaint.process(), labels, 1.0F);
         CHECK_THROWS_WITH(refused.guide_with(guide), contains("guidance is part of the algorithm official only"));

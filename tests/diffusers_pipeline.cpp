@@ -165,7 +165,7 @@ TEMPLATE_LIST_TEST_CASE("the fast test of RePaintPipeline", "[diffusers][golden]
                                                {.timesteps = 5,
                                                 .jumps = {.jump_length = 2, .jump_n_sample = 2},
                                                 .eta = 0.0,
-                                                .algorithm = repaint::algorithm::diffusers});
+                                                .system = repaint::sampling_system::diffusers});
     CHECK(inpaint.evaluations() == 9);
     const auto found = corner(inpaint(image, keep, repaint::torch_cpu_noise(0)));
     const std::array<double, 9> published{1.0000, 0.5426, 0.5497, 0.2200, 1.0000, 1.0000, 0.5623, 1.0000, 0.6274};
@@ -196,7 +196,7 @@ TEMPLATE_LIST_TEST_CASE("the fast tests of DDPMPipeline and DDIMPipeline", "[dif
     const auto model = put_on(b, from_nothing.file, R"({"_class_name": "UNet2DModel", "norm_num_groups": 4})");
     const auto draw = [&](std::optional<double> eta) {
         const repaint::unconditional_sampler<TestType> sampler(
-            b, model, {.timesteps = 2, .eta = eta, .algorithm = repaint::algorithm::diffusers});
+            b, model, {.timesteps = 2, .eta = eta, .system = repaint::sampling_system::diffusers});
         return corner(sampler({1, 3, 8, 8}, repaint::torch_cpu_noise(0)));
     };
     const auto ddpm = draw(std::nullopt);

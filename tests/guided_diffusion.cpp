@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>

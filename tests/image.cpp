@@ -19,6 +19,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <png.h>
+#include <turbojpeg.h>
+
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/mask.hpp>

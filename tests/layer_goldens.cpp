@@ -3,7 +3,7 @@
 #include <string>
 
 #include <repaint/backend/reference.hpp>
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/tables.hpp>
 #include <repaint/model/attention_block.hpp>
 #include <repaint/model/timestep_embedding.hpp>
 

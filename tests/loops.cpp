@@ -26,7 +26,7 @@ using backends = network_backends;
 
 /// One case of loops.safetensors.
 struct published_run {
-    algorithm how = algorithm::official;
+    algorithm how = sampling_system::official;
     bool inpaints = true;
     repaint::diffusion_settings settings;
     std::string timesteps;
@@ -40,7 +40,7 @@ struct published_run {
 
 published_run read_case(const repaint::json_value& c) {
     published_run run;
-    run.how = c.string("algorithm") == "diffusers" ? algorithm::diffusers : algorithm::monai;
+    run.how = c.string("algorithm") == "diffusers" ? sampling_system::diffusers : sampling_system::monai;
     run.inpaints = c.string("task") == "inpaint";
     repaint::beta_schedule betas{
         .steps = static_cast<int>(c.number("steps")), .start = c.number("start"), .end = c.number("end")};
@@ -51,7 +51,7 @@ published_run read_case(const repaint::json_value& c) {
         betas.kind = repaint::beta_kind::sigmoid;
     } else if (kind == "cosine") {
         betas.kind =
-            run.how == algorithm::monai ? repaint::beta_kind::monai_cosine : repaint::beta_kind::squared_cosine;
+            run.how == sampling_system::monai ? repaint::beta_kind::monai_cosine : repaint::beta_kind::squared_cosine;
     }
     betas.ends_in_noise = c.boolean("ends_in_noise");
     const std::string prediction = c.string("prediction");
@@ -81,7 +81,7 @@ published_run read_case(const repaint::json_value& c) {
     if (c.find("eta") != nullptr && !c.find("eta")->is_null()) {
         run.eta = c.number("eta");
     }
-    if (run.how == algorithm::monai) {
+    if (run.how == sampling_system::monai) {
         run.jumps.n_sample = static_cast<int>(c.number("n_sample"));
     } else {
         run.jumps.jump_length = static_cast<int>(c.number("jump_length"));
@@ -158,7 +158,7 @@ finished follow(B& b, const published_run& run, const repaint::run_plan& plan, c
     if (!run.inpaints) {
         repaint::scheduler_loop<B> loop(repaint::sampling_steps(plan));
         done = repaint::advance(b, state, denoise, loop, noise, plan.walk, count);
-    } else if (run.how == algorithm::diffusers) {
+    } else if (run.how == sampling_system::diffusers) {
         const repaint::known_region<B> known(b.upload(image), b.upload(keep));
         repaint::diffusers_loop<B> loop(*plan.scheduled, known);
         done = repaint::advance(b, state, denoise, loop, noise, plan.walk, count);
@@ -214,25 +214,25 @@ TEMPLATE_LIST_TEST_CASE("the loops of diffusers and MONAI are followed to the en
 
 TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
     // Of torch.linspace and torch.cumprod as RePaintScheduler and DDPMScheduler use them, read with all their digits.
-    const repaint::float_schedule linear(repaint::beta_schedule{});
+    const repaint::scheduler_tables linear(repaint::beta_schedule{});
     CHECK(linear.beta(1) == 0.00011991991777904332F);
     CHECK(linear.beta(998) == 0.01998008042573929F);
     CHECK(linear.alpha_bar(1) == 0.9997800588607788F);
     CHECK(linear.alpha_bar(998) == 4.118194192415103e-05F);
     CHECK(linear.alpha_bar(999) == 4.035830352222547e-05F);
     CHECK(linear.alpha_bar(-1) == 1.0F);
-    const repaint::float_schedule scaled({.kind = repaint::beta_kind::scaled_linear});
+    const repaint::scheduler_tables scaled({.kind = repaint::beta_kind::scaled_linear});
     CHECK(scaled.beta(1) == 0.00010264836600981653F);
     CHECK(scaled.alpha_bar(999) == 0.0007334119873121381F);
-    const repaint::float_schedule sigmoid({.kind = repaint::beta_kind::sigmoid});
+    const repaint::scheduler_tables sigmoid({.kind = repaint::beta_kind::sigmoid});
     CHECK(sigmoid.beta(0) == approx(0.00014920519606675953).epsilon(1e-7)); // PyTorch's exp differs in the last bit
     CHECK(sigmoid.alpha_bar(999) == 3.9681821363046765e-05F);
     // What float32 leaves of 1 - alpha_bar: one last bit of a cosine is 6e-8.
-    const repaint::float_schedule cosine({.kind = repaint::beta_kind::monai_cosine});
+    const repaint::scheduler_tables cosine({.kind = repaint::beta_kind::monai_cosine});
     CHECK(cosine.beta(0) == approx(4.124641418457031e-05).margin(2e-7));
     CHECK(cosine.beta(999) == 0.999F);
     // MONAI Generative's alpha_bar is early by one timestep.
-    const repaint::float_schedule early({.kind = repaint::beta_kind::monai_generative_cosine});
+    const repaint::scheduler_tables early({.kind = repaint::beta_kind::monai_generative_cosine});
     CHECK(early.alpha_bar(0) == 1.0F);
     CHECK(early.alpha_bar(1) == approx(0.99995875).margin(2e-7));
     CHECK(early.beta(0) == approx(1e-4).margin(2e-8));
@@ -242,7 +242,7 @@ TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
 
     // Ends in noise: alpha_bar starts where it did, the last holds nothing of the image.
     for (const auto kind : {repaint::beta_kind::linear, repaint::beta_kind::squared_cosine}) {
-        const repaint::float_schedule noise({.kind = kind, .ends_in_noise = true});
+        const repaint::scheduler_tables noise({.kind = kind, .ends_in_noise = true});
         const repaint::noise_schedule exact(repaint::beta_schedule{.kind = kind, .ends_in_noise = true});
         CHECK(noise.beta(999) == 1.0F);
         CHECK(noise.alpha_bar(999) == 0.0F);
@@ -255,19 +255,19 @@ TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
         }
     }
     // As DDPMScheduler(rescale_betas_zero_snr=True) has it; PyTorch's square roots differ in the last bit.
-    const repaint::float_schedule ending(repaint::beta_schedule{.ends_in_noise = true});
+    const repaint::scheduler_tables ending(repaint::beta_schedule{.ends_in_noise = true});
     CHECK(ending.alpha_bar(125) == approx(0.843033671).epsilon(3e-7));
     CHECK(ending.alpha_bar(500) == approx(0.0752462).epsilon(1e-6));
     CHECK(ending.beta(997) == approx(0.559590936).epsilon(1e-5));
 
     // Without a description, the betas at hand are rounded.
-    const repaint::float_schedule rounded(repaint::noise_schedule::linear());
+    const repaint::scheduler_tables rounded(repaint::noise_schedule::linear());
     CHECK(rounded.alpha_bar(999) == approx(static_cast<double>(linear.alpha_bar(999))).epsilon(1e-6));
-    REQUIRE_THROWS_AS(repaint::float_schedule({.steps = 0}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.start = -1.0}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.end = std::nan("")}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.kind = repaint::beta_kind::listed}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.kind = repaint::beta_kind::listed, .betas = {0.5, 2.0}}),
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.steps = 0}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.start = -1.0}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.end = std::nan("")}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.kind = repaint::beta_kind::listed}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.kind = repaint::beta_kind::listed, .betas = {0.5, 2.0}}),
                       std::invalid_argument);
 }
 
@@ -299,14 +299,14 @@ TEST_CASE("the walk of diffusers is the official one a level lower", "[loops]") 
 TEST_CASE("the walk of MONAI's tutorial passes over every step", "[loops]") {
     const auto all = repaint::monai_timesteps(1000, "");
     const auto published = repaint::monai_walk(all, {.n_sample = 4});
-    CHECK(repaint::inpainting_evaluations(algorithm::monai, all, published) == 3996);
+    CHECK(repaint::inpainting_evaluations(sampling_system::monai, all, published) == 3996);
     const std::vector<int> three{0, 5, 9};
     CHECK(steps_of(repaint::monai_walk(three, {.n_sample = 2})) == std::vector<int>{2, 1, 2, 1, 0, 1, 0, -1});
     CHECK(repaint::monai_timesteps(1000, "4") == std::vector<int>{0, 333, 666, 999});
     CHECK(repaint::monai_timesteps(1000, "3") == std::vector<int>{0, 500, 999}); // 499.5 rounds to even
     CHECK(repaint::monai_timesteps(1000, "1") == std::vector<int>{999});
     CHECK(repaint::monai_timesteps(1000, "ddim4") == std::vector<int>{0, 250, 500, 750});
-    CHECK(repaint::inpainting_evaluations(algorithm::monai, std::vector<int>{999},
+    CHECK(repaint::inpainting_evaluations(sampling_system::monai, std::vector<int>{999},
                                           repaint::monai_walk(std::vector<int>{999}, {})) == 1);
     REQUIRE_THROWS_WITH(repaint::monai_walk(std::vector<int>{0}, {}), contains("must be one"));
 }
@@ -356,39 +356,39 @@ TEST_CASE("a scheduler's settings are followed by its own system's sampling only
     settings.limits = {-0.5F, 2.0F};
     const auto sampled = [&](algorithm how) { return repaint::plan_sampling(settings, how, "10", std::nullopt); };
     const auto inpainted = [&](algorithm how) {
-        return repaint::plan_inpainting(settings, how, "10", {.jump_n_sample = how == algorithm::monai ? 10 : 1},
+        return repaint::plan_inpainting(settings, how, "10", {.jump_n_sample = how == sampling_system::monai ? 10 : 1},
                                         std::nullopt);
     };
-    const auto diffusers = sampled(algorithm::diffusers);
+    const auto diffusers = sampled(sampling_system::diffusers);
     CHECK(diffusers.scheduled->timesteps.front() == 99);
     CHECK(diffusers.scheduled->eta == 0.0);
     CHECK(diffusers.scheduled->training.alpha_bar(-1) == diffusers.scheduled->training.alpha_bar(0));
     CHECK(diffusers.scheduled->limits.high == 2.0F);
-    for (const auto& plan : {sampled(algorithm::monai), inpainted(algorithm::monai)}) {
+    for (const auto& plan : {sampled(sampling_system::monai), inpainted(sampling_system::monai)}) {
         CHECK(plan.scheduled->timesteps.front() == 2);
         CHECK(plan.scheduled->eta == 0.0);
         CHECK(plan.scheduled->training.alpha_bar(-1) < 1.0F);
         CHECK(plan.scheduled->limits.low == -0.5F);
     }
-    const auto repaint_scheduler = inpainted(algorithm::diffusers);
+    const auto repaint_scheduler = inpainted(sampling_system::diffusers);
     CHECK(repaint_scheduler.scheduled->timesteps.back() == 900);
     CHECK_FALSE(repaint_scheduler.scheduled->eta);
     CHECK(repaint_scheduler.scheduled->training.alpha_bar(-1) == 1.0F);
     CHECK(repaint_scheduler.scheduled->limits.high == 1.0F);
-    CHECK(sampled(algorithm::official).process.schedule.timestep(9) == 999);
-    CHECK_FALSE(sampled(algorithm::official).process.eta);
-    CHECK(sampled(algorithm::official).process.limits.high == 2.0F);
+    CHECK(sampled(sampling_system::official).process.schedule.timestep(9) == 999);
+    CHECK_FALSE(sampled(sampling_system::official).process.eta);
+    CHECK(sampled(sampling_system::official).process.limits.high == 2.0F);
     // DDPM's steps end clean whatever DDIM's would.
     settings.scheduler.ddim = false;
-    CHECK(sampled(algorithm::diffusers).scheduled->training.alpha_bar(-1) == 1.0F);
+    CHECK(sampled(sampling_system::diffusers).scheduled->training.alpha_bar(-1) == 1.0F);
 
     // No signal is left where an epsilon prediction would need some.
     settings = {.betas = repaint::beta_schedule{.ends_in_noise = true}};
-    CHECK_NOTHROW(sampled(algorithm::diffusers));
+    CHECK_NOTHROW(sampled(sampling_system::diffusers));
     settings.scheduler.spacing = repaint::timestep_spacing::trailing;
-    REQUIRE_THROWS_WITH(sampled(algorithm::diffusers), contains("timestep 999 holds no signal"));
+    REQUIRE_THROWS_WITH(sampled(sampling_system::diffusers), contains("timestep 999 holds no signal"));
     settings.prediction = repaint::prediction_type::velocity;
-    CHECK_NOTHROW(sampled(algorithm::diffusers));
+    CHECK_NOTHROW(sampled(sampling_system::diffusers));
     REQUIRE_THROWS_WITH(repaint::betas64({.steps = 1, .ends_in_noise = true}), contains("a single timestep"));
 }
 
@@ -401,40 +401,40 @@ TEST_CASE("options that an algorithm does not know are named", "[loops]") {
     };
     for (const char* spec : {"0", "ten", "10,20", "-5", "12x", " 12", "99999999999999999999"}) {
         CAPTURE(spec);
-        REQUIRE_THROWS_WITH(plan(algorithm::diffusers, spec, {}), contains("count from 1 to 1000") && contains(spec));
-        REQUIRE_THROWS_WITH(plan(algorithm::monai, spec, {}), contains("count from 1 to 1000") && contains(spec));
+        REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, spec, {}), contains("count from 1 to 1000") && contains(spec));
+        REQUIRE_THROWS_WITH(plan(sampling_system::monai, spec, {}), contains("count from 1 to 1000") && contains(spec));
     }
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "1001", {}), contains("count from 1 to 1000, or \"ddim\""));
-    CHECK(plan(algorithm::diffusers, "1001", {}) == plan(algorithm::diffusers, "", {})); // as RePaintScheduler
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(settings, algorithm::diffusers, "1001", std::nullopt),
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "1001", {}), contains("count from 1 to 1000, or \"ddim\""));
+    CHECK(plan(sampling_system::diffusers, "1001", {}) == plan(sampling_system::diffusers, "", {})); // as RePaintScheduler
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(settings, sampling_system::diffusers, "1001", std::nullopt),
                         contains("count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "ddim250", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "ddim0", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "ddim", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.n_sample = 2}), contains("n_sample must be left alone"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump2_length = 2}), contains("jump2_length"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump2_n_sample = 2}), contains("jump2_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump3_n_sample = 2}), contains("jump3_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump_length = 0}), contains("jump_length must be at least"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.jump_length = 5}), contains("jump_length must be left alone"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.jump_n_sample = 5}), contains("jump_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.n_sample = 0}), contains("n_sample must be at least 1, got 0"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "", {.n_sample = 1'000'000}), contains("10000000"));
-    for (const auto how : {algorithm::official, algorithm::diffusers, algorithm::monai}) {
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "ddim250", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim0", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.n_sample = 2}), contains("n_sample must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_length = 2}), contains("jump2_length"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_n_sample = 2}), contains("jump2_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump3_n_sample = 2}), contains("jump3_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.start_resampling = 5}), contains("start_resampling"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump_length = 0}), contains("jump_length must be at least"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_length = 5}), contains("jump_length must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_n_sample = 5}), contains("jump_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.start_resampling = 5}), contains("start_resampling"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.n_sample = 0}), contains("n_sample must be at least 1, got 0"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "", {.n_sample = 1'000'000}), contains("10000000"));
+    for (const auto how : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         for (const double eta : {-0.1, 1.1, static_cast<double>(std::nanf(""))}) {
             REQUIRE_THROWS_WITH(plan(how, "20", {}, eta), contains("eta must be 0 to 1"));
         }
     }
     repaint::diffusion_settings means;
     means.prediction = repaint::prediction_type::previous_x;
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(means, algorithm::diffusers, "20", std::nullopt),
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(means, sampling_system::diffusers, "20", std::nullopt),
                         contains("only the algorithm official"));
     repaint::diffusion_settings early;
     early.betas = repaint::beta_schedule{.kind = repaint::beta_kind::monai_generative_cosine};
-    REQUIRE_NOTHROW(repaint::plan_inpainting(early, algorithm::monai, "", {}, std::nullopt));
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, algorithm::monai, "", std::nullopt), contains("divides by zero"));
+    REQUIRE_NOTHROW(repaint::plan_inpainting(early, sampling_system::monai, "", {}, std::nullopt));
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, sampling_system::monai, "", std::nullopt), contains("divides by zero"));
 }
 
 namespace {
@@ -456,10 +456,10 @@ TEMPLATE_LIST_TEST_CASE("every algorithm runs a network, stops, and goes on bit 
     model.diffusion.variance = repaint::variance_type::fixed_small;
     const auto image = random_tensor({2, 3, 8, 8}, 1);
     const auto keep = repaint::make_mask(repaint::mask_kind::half, 8, 8);
-    for (const auto how : {algorithm::official, algorithm::diffusers, algorithm::monai}) {
+    for (const auto how : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         for (const std::optional<double> eta : {std::optional<double>(), std::optional<double>(0.5)}) {
-            repaint::inpaint_options options{.timesteps = 8, .eta = eta, .algorithm = how};
-            if (how == algorithm::monai) {
+            repaint::inpaint_options options{.timesteps = 8, .eta = eta, .system = how};
+            if (how == sampling_system::monai) {
                 options.jumps.n_sample = 2;
             } else {
                 options.jumps = {.jump_length = 2, .jump_n_sample = 2};
@@ -492,7 +492,7 @@ TEMPLATE_LIST_TEST_CASE("every algorithm runs a network, stops, and goes on bit 
             }
 
             const repaint::unconditional_sampler<TestType> draw(b, model,
-                                                                {.timesteps = 8, .eta = eta, .algorithm = how});
+                                                                {.timesteps = 8, .eta = eta, .system = how});
             std::size_t seen = 0;
             const auto both = draw({2, 3, 8, 8}, repaint::philox_noise(5),
                                    [&](const repaint::preview<TestType>& p) { seen = p.at.evaluation; });
@@ -522,17 +522,17 @@ TEST_CASE("soft masks mean what they mean to each algorithm", "[loops]") {
         value = 0.75F;
     }
     const auto run = [&](algorithm how, const host_tensor& mask, bool composite) {
-        repaint::inpaint_options options{.timesteps = 4, .composite = composite, .algorithm = how};
-        if (how != algorithm::monai) {
+        repaint::inpaint_options options{.timesteps = 4, .composite = composite, .system = how};
+        if (how != sampling_system::monai) {
             options.jumps.jump_n_sample = 1;
         }
         return repaint::inpainter<reference_backend>(b, model, options)(image, mask, repaint::philox_noise(1));
     };
     // To MONAI what is not known is to be filled.
-    CHECK(same_bits(run(algorithm::monai, keep, true), run(algorithm::monai, none, true)));
+    CHECK(same_bits(run(sampling_system::monai, keep, true), run(sampling_system::monai, none, true)));
     // diffusers blends at every step, and so at the last; blending again would be another picture.
-    CHECK(same_bits(run(algorithm::diffusers, keep, true), run(algorithm::diffusers, keep, false)));
-    CHECK_FALSE(same_bits(run(algorithm::official, keep, true), run(algorithm::official, keep, false)));
+    CHECK(same_bits(run(sampling_system::diffusers, keep, true), run(sampling_system::diffusers, keep, false)));
+    CHECK_FALSE(same_bits(run(sampling_system::official, keep, true), run(sampling_system::official, keep, false)));
 }
 
 TEST_CASE("guidance is refused where there is none", "[loops]") {
@@ -543,10 +543,10 @@ TEST_CASE("guidance is refused where there is none", "[loops]") {
     };
     repaint::inpainter<repaint::dry_backend> official(b, model, {.timesteps = 20});
     REQUIRE_NOTHROW(official.guide_with(guide));
-    repaint::inpainter<repaint::dry_backend> monai(b, model, {.timesteps = 4, .algorithm = algorithm::monai});
+    repaint::inpainter<repaint::dry_backend> monai(b, model, {.timesteps = 4, .system = sampling_system::monai});
     REQUIRE_THROWS_WITH(monai.guide_with(guide), contains("official only"));
     REQUIRE_NOTHROW(monai.guide_with({}));
     repaint::unconditional_sampler<repaint::dry_backend> draw(b, model,
-                                                              {.timesteps = 4, .algorithm = algorithm::diffusers});
+                                                              {.timesteps = 4, .system = sampling_system::diffusers});
     REQUIRE_THROWS_WITH(draw.guide_with(guide), contains("official only"));
 }

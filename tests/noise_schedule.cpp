@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/step.hpp>
+#include <repaint/diffusion/tables.hpp>
 
 #include "support/catch.hpp"
 

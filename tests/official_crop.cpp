@@ -5,6 +5,7 @@
 #include <sstream>
 #include <string>
 
+#include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/official_crop.hpp>
 

@@ -1,10 +1,8 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <utility>
 #include <variant>
@@ -13,50 +11,9 @@
 #include <repaint/model/random_weights.hpp>
 
 #include "engine.hpp"
+#include "run_state.hpp"
 
 namespace cli {
-
-/// The noise sources' states as words, so that they can be stored.
-inline std::vector<std::uint64_t> to_words(std::uint64_t draws) { return {draws}; }
-
-inline std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::state& s) {
-    std::vector<std::uint64_t> words(s.words.begin(), s.words.end());
-    words.push_back(static_cast<std::uint64_t>(s.position));
-    words.push_back(s.has_cached ? 1 : 0);
-    words.push_back(std::bit_cast<std::uint64_t>(s.cached));
-    return words;
-}
-
-inline std::vector<std::uint64_t> to_words(const repaint::torch_cuda_generator::state& s) { return {s.seed, s.offset}; }
-
-/// Throws format_error unless a stored state has the words it needs.
-inline void expect_words(const std::vector<std::uint64_t>& words, std::size_t count) {
-    if (words.size() != count) {
-        throw repaint::format_error("the saved state of the noise has " + std::to_string(words.size()) +
-                                    " words, expected " + std::to_string(count));
-    }
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws) {
-    expect_words(words, 1);
-    draws = words[0];
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cpu_generator::state& s) {
-    const std::size_t count = s.words.size();
-    expect_words(words, count + 3);
-    for (std::size_t i = 0; i < count; ++i) {
-        s.words[i] = static_cast<std::uint32_t>(words[i]);
-    }
-    s.position = static_cast<int>(words[count] & 0xFFFF);
-    s.has_cached = words[count + 1] != 0;
-    s.cached = std::bit_cast<double>(words[count + 2]);
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cuda_generator::state& s) {
-    expect_words(words, 2);
-    s = {words[0], words[1]};
-}
 
 /// Whether a backend returns before its work is done.
 template <class B> constexpr bool enqueues() {

@@ -7,6 +7,7 @@
 #include <repaint/io/npy.hpp>
 
 #include "commands.hpp"
+#include "sizes.hpp"
 
 namespace cli {
 

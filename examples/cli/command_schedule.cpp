@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "commands.hpp"
+#include "sizes.hpp"
 #include "terminal.hpp"
 
 namespace cli {

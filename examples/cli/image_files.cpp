@@ -62,6 +62,26 @@ host_tensor image_of(const host_tensor& all, int index) {
     return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
 }
 
+host_tensor joined_images(std::span<const host_tensor> images) {
+    shape4 s = images.front().shape();
+    std::vector<float> values;
+    values.reserve(images.size() * s.size());
+    for (const auto& image : images) {
+        values.insert(values.end(), image.values().begin(), image.values().end());
+    }
+    s.n = static_cast<int>(images.size());
+    return {s, std::move(values)};
+}
+
+host_tensor read_array(const fs::path& file) {
+    host_tensor array = repaint::read_npy(file);
+    if (array.empty()) {
+        throw repaint::format_error(file.string() + ": there is no image in an array of shape " +
+                                    to_string(array.shape()));
+    }
+    return array;
+}
+
 host_tensor stacked(const std::vector<const host_tensor*>& parts) {
     if (std::all_of(parts.begin(), parts.end(), [&](const host_tensor* p) { return p == parts.front(); })) {
         return *parts.front();
@@ -98,7 +118,7 @@ std::vector<source_image> read_images(const std::vector<fs::path>& files) {
     std::vector<source_image> images;
     for (const auto& file : files) {
         if (lower_extension(file) == ".npy") {
-            const host_tensor all = repaint::read_npy(file);
+            const host_tensor all = read_array(file);
             for (int i = 0; i < all.shape().n; ++i) {
                 images.push_back({file, std::nullopt, image_of(all, i)});
             }
@@ -158,13 +178,7 @@ void output::finish() const {
     if (!is_array()) {
         return;
     }
-    shape4 s = finished_.front().shape();
-    std::vector<float> values;
-    for (const auto& one : finished_) {
-        values.insert(values.end(), one.values().begin(), one.values().end());
-    }
-    s.n = static_cast<int>(finished_.size());
-    repaint::write_npy(array_, host_tensor(s, std::move(values)));
+    repaint::write_npy(array_, joined_images(finished_));
 }
 
 } // namespace cli

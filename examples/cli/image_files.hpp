@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,12 @@ namespace cli {
 
 /// Image `index` of a batch, (1, c, h, w).
 [[nodiscard]] repaint::host_tensor image_of(const repaint::host_tensor& all, int index);
+
+/// Images of one size in one batch.
+[[nodiscard]] repaint::host_tensor joined_images(std::span<const repaint::host_tensor> images);
+
+/// The array in an .npy. Throws repaint::format_error when it holds no image.
+[[nodiscard]] repaint::host_tensor read_array(const std::filesystem::path& file);
 
 /// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
 [[nodiscard]] repaint::host_tensor stacked(const std::vector<const repaint::host_tensor*>& parts);

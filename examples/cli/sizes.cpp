@@ -1,10 +1,10 @@
+#include "sizes.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
 
 #include <repaint/image/picture.hpp>
-
-#include "commands.hpp"
 
 namespace cli {
 

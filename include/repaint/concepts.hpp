@@ -242,17 +242,21 @@ template <class D, class B> concept denoiser = requires(D& d, B& b, const tensor
     { d(b, x, t) } -> std::same_as<tensor_of<B>>;
 };
 
-/// Fresh draws from N(0, I). state() and restore() make a run resumable.
-template <class N, class B> concept noise_source = requires(N& n, const N& saved, B& b, shape4 s) {
+/// Fresh draws from N(0, I).
+template <class N, class B> concept draws_noise = requires(N& n, B& b, shape4 s) {
     { n(b, s) } -> std::same_as<tensor_of<B>>;
+};
+
+/// Fresh draws from N(0, I) that can be continued: state() and restore() make a run resumable.
+template <class N, class B> concept noise_source = draws_noise<N, B> && requires(N& n, const N& saved) {
     { saved.state() } -> std::copyable;
     n.restore(saved.state());
 };
 
-/// Imposes what is known on x at index t, before the network sees it; may draw noise.
+/// Imposes what is known on x, whose signal and noise are those of `level`; may draw noise.
 template <class C, class B, class N>
-concept conditioner = noise_source<N, B> && requires(C& c, B& b, tensor_of<B>& x, mixing marginal, N& noise) {
-    { c(b, x, marginal, noise) } -> std::same_as<void>;
+concept conditioner = draws_noise<N, B> && requires(C& c, B& b, tensor_of<B>& x, mixing level, N& noise) {
+    { c(b, x, level, noise) } -> std::same_as<void>;
 };
 
 /// What a published program does at a transition: official_loop is the shortest example. `evaluates` tells which

@@ -7,9 +7,4 @@
 /// repaint/backend/cpu/definitions.cpp where cpu_backend is used) has to be compiled once into the program. The CMake
 /// targets define the macro and add these files to whatever links them. Both ways give the same types, the same functions
 /// and the same results, and may meet in one program.
-#if defined(REPAINT_DEFINITIONS)
-// Set by the definitions files alone. Weak symbols, so that a program and its libraries may each have a copy.
-#define REPAINT_INLINE inline __attribute__((used))
-#else
 #define REPAINT_INLINE inline
-#endif

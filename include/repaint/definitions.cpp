@@ -3,19 +3,28 @@
 #ifndef REPAINT_COMPILED
 #define REPAINT_COMPILED
 #endif
-#define REPAINT_DEFINITIONS
+#include <repaint/config.hpp>
+#undef REPAINT_INLINE                               // which a precompiled header may have seen already
+#define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
 
 #include <repaint/core/arena.ipp>
 #include <repaint/core/host_tensor.ipp>
 #include <repaint/core/shape.ipp>
-#include <repaint/diffusion/beta_schedule.ipp>
-#include <repaint/diffusion/diffusers_loop.ipp>
-#include <repaint/diffusion/float_schedule.ipp>
+#include <repaint/core/text.ipp>
+#include <repaint/core/value_range.ipp>
+#include <repaint/diffusion/betas.ipp>
+#include <repaint/diffusion/class_guidance.ipp>
 #include <repaint/diffusion/jump_schedule.ipp>
-#include <repaint/diffusion/monai_loop.ipp>
 #include <repaint/diffusion/noise.ipp>
-#include <repaint/diffusion/noise_schedule.ipp>
-#include <repaint/diffusion/scheduler_loop.ipp>
+#include <repaint/diffusion/process.ipp>
+#include <repaint/diffusion/run_options.ipp>
+#include <repaint/diffusion/run_plan.ipp>
+#include <repaint/diffusion/sampler.ipp>
+#include <repaint/diffusion/sampling_run.ipp>
+#include <repaint/diffusion/systems/diffusers.ipp>
+#include <repaint/diffusion/systems/monai.ipp>
+#include <repaint/diffusion/tables.ipp>
+#include <repaint/diffusion/timesteps.ipp>
 #include <repaint/diffusion/torch_cuda_generator.ipp>
 #include <repaint/diffusion/torch_generator.ipp>
 #include <repaint/evaluation/comparison.ipp>
@@ -27,6 +36,7 @@
 #include <repaint/image/mask.ipp>
 #include <repaint/image/official_crop.ipp>
 #include <repaint/image/picture.ipp>
+#include <repaint/inpainter.ipp>
 #include <repaint/io/atomic_file.ipp>
 #include <repaint/io/bytes.ipp>
 #include <repaint/io/checkpoint.ipp>
@@ -55,5 +65,3 @@
 #include <repaint/model/timestep_embedding.ipp>
 #include <repaint/model/unet_config.ipp>
 #include <repaint/model/weight_map.ipp>
-#include <repaint/inpainter.ipp>
-#include <repaint/run_plan.ipp>

@@ -29,6 +29,14 @@ struct x0_limits {
     float high = 1.0F;
 };
 
+/// How a network's output is read, and what is done to the x_0 that it predicts.
+struct prediction_reading {
+    prediction_type prediction = prediction_type::epsilon;
+    variance_type variance = variance_type::learned_range;
+    bool clip = true; ///< the predicted x_0 is clipped to `limits`
+    x0_limits limits = {};
+};
+
 /// The coefficients of one reverse step x_t -> x_{t-1}, computed in float64 and rounded once; g is the gradient of
 /// classifier guidance, 0 without.
 ///   x_0  = x0_from_x * x_t + x0_from_prediction * prediction                     (then clipped to limits if clip)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/evaluation/comparison.hpp>
 #include <repaint/evaluation/lpips.hpp>
@@ -134,7 +135,7 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
     std::string files;
     std::map<std::string, std::size_t> origins;
     for (std::size_t part = 0; part < parts.size(); ++part) {
-        files += (files.empty() ? "" : ", ") + detail::shown(parts[part].path);
+        files += (files.empty() ? "" : ", ") + shown(parts[part].path);
         for (const auto& [given, tensor] : parts[part].tensors) {
             const std::string name = detail::lpips_name(given);
             if (name.empty()) {
@@ -142,8 +143,8 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
             }
             const auto [origin, added] = origins.emplace(name, part);
             if (!added && origin->second != part) {
-                throw format_error(detail::shown(parts[part].path) + ": " + detail::printable(given) + " is also in " +
-                                   detail::shown(parts[origin->second].path));
+                throw format_error(shown(parts[part].path) + ": " + printable(given) + " is also in " +
+                                   shown(parts[origin->second].path));
             }
             all.tensors.emplace(name, tensor);
         }
@@ -165,7 +166,7 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
         }
     }
     if (!missing.empty()) {
-        throw format_error(detail::shown(all.path) + ": LPIPS also needs " + missing +
+        throw format_error(shown(all.path) + ": LPIPS also needs " + missing +
                            "; the convolutions (features) are in torchvision's AlexNet, the linear layers (lin) in "
                            "alex.pth of lpips");
     }

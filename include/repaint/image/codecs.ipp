@@ -18,6 +18,7 @@
 #include <turbojpeg.h>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/picture.hpp>
@@ -541,8 +542,8 @@ REPAINT_INLINE void write_picture(const std::string& path, const picture& p) {
     }
     const bool png = extension == ".png";
     if (!png && extension != ".jpg" && extension != ".jpeg") {
-        throw std::invalid_argument(detail::shown(path) + ": a picture is written to a name that ends in .png, .jpg or "
-                                                          ".jpeg");
+        throw std::invalid_argument(shown(path) + ": a picture is written to a name that ends in .png, .jpg or "
+                                                  ".jpeg");
     }
     const std::vector<std::uint8_t> bytes = png ? encode_png(p) : encode_jpeg(p);
     write_file_atomically(path, std::as_bytes(std::span(bytes)));

@@ -2,6 +2,8 @@
 #ifndef REPAINT_COMPILED
 #define REPAINT_COMPILED
 #endif
-#define REPAINT_DEFINITIONS
+#include <repaint/config.hpp>
+#undef REPAINT_INLINE // which a precompiled header may have seen already
+#define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
 
 #include <repaint/image/codecs.ipp>

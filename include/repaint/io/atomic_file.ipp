@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
@@ -24,7 +25,7 @@ REPAINT_INLINE atomic_file::atomic_file(std::string target) : shown_(target), ta
     struct stat about {};
     const bool exists = ::stat(target_.c_str(), &about) == 0;
     if (exists && S_ISDIR(about.st_mode)) {
-        throw error(detail::shown(shown_) + ": cannot be written: it is a directory");
+        throw error(shown(shown_) + ": cannot be written: it is a directory");
     }
     if (exists && !S_ISREG(about.st_mode)) {
         file_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
@@ -92,7 +93,7 @@ REPAINT_INLINE void atomic_file::fail(const char* what) {
     const std::string reason = std::generic_category().message(errno);
     abandon();
     temporary_.clear();
-    throw error(detail::shown(shown_) + ": " + what + ": " + reason);
+    throw error(shown(shown_) + ": " + what + ": " + reason);
 }
 
 REPAINT_INLINE void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {

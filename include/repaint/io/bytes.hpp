@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include <repaint/core/text.hpp>
+
 namespace repaint {
 
 namespace detail {
@@ -34,24 +36,8 @@ std::string_view as_text(std::span<const std::byte> bytes);
 /// The characters as bytes, without a copy.
 std::span<const std::byte> as_bytes(std::string_view text);
 
-/// Length of the well-formed UTF-8 sequence (RFC 3629) at text[at], 0 when there is none.
-std::size_t utf8_sequence(std::string_view text, std::size_t at);
-
-/// True when the whole text is well-formed UTF-8.
-bool is_utf8(std::string_view text);
-
-/// Text from a file as it may stand inside a one-line message: control characters and malformed UTF-8 as \xNN, cut
-/// after `longest` bytes.
-std::string printable(std::string_view text, std::size_t longest = 80);
-
-/// printable(text) between double quotes.
-std::string in_quotes(std::string_view text);
-
 /// "00 ff 12": the first bytes of a file, for messages about unknown formats.
 std::string hexadecimal(std::span<const std::byte> bytes);
-
-/// A path as it stands in messages.
-std::string shown(const std::string& path);
 
 /// Throws format_error "path: what".
 [[noreturn]] void refuse(const std::string& path, const std::string& what);

@@ -8,13 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/core/text.hpp>
+
 namespace repaint {
 
 namespace detail {
-
-/// text as a JSON string with its quotes. The text must be UTF-8.
-std::string json_string(std::string_view text);
-
 class json_builder;
 
 } // namespace detail

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
@@ -19,29 +20,6 @@
 #include <repaint/io/mapped_file.hpp>
 
 namespace repaint {
-
-namespace detail {
-
-REPAINT_INLINE std::string json_string(std::string_view text) {
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string out = "\"";
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\') {
-            out += '\\';
-            out += c;
-        } else if (byte < 0x20U) {
-            out += "\\u00";
-            out += digits[byte >> 4U];
-            out += digits[byte & 0xFU];
-        } else {
-            out += c;
-        }
-    }
-    return out + '"';
-}
-
-} // namespace detail
 
 REPAINT_INLINE void json_value::require(kind wanted, const char* what) const {
     if (kind_ != wanted) {
@@ -107,7 +85,7 @@ REPAINT_INLINE const json_value* json_value::find(std::string_view key) const {
 REPAINT_INLINE const json_value& json_value::at(std::string_view key) const {
     const json_value* const found = find(key);
     if (found == nullptr) {
-        throw format_error(place() + "the key " + detail::in_quotes(key) + " is missing");
+        throw format_error(place() + "the key " + in_quotes(key) + " is missing");
     }
     return *found;
 }
@@ -168,7 +146,7 @@ REPAINT_INLINE std::string json_value::description() const {
     case kind::integer: return std::to_string(integer_);
     case kind::unsigned_integer: return std::to_string(unsigned_);
     case kind::real: return std::to_string(real_);
-    case kind::string: return "the string " + detail::in_quotes(string_);
+    case kind::string: return "the string " + in_quotes(string_);
     case kind::array: return "an array";
     case kind::object: return "an object";
     default: return "null";
@@ -286,7 +264,7 @@ REPAINT_INLINE json_value parse_json(std::string_view text, const std::string& s
 
 REPAINT_INLINE json_value read_json(const std::string& path) {
     const mapped_file file(path);
-    return parse_json(detail::as_text(file.bytes()), detail::shown(path));
+    return parse_json(detail::as_text(file.bytes()), shown(path));
 }
 
 } // namespace repaint

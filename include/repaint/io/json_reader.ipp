@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/json_reader.hpp>

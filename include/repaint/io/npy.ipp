@@ -16,6 +16,7 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/mapped_file.hpp>

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/atomic_file.hpp>
 #include <repaint/io/bytes.hpp>
@@ -256,8 +257,7 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
                          std::to_string(bytes.size() - 8) + " after the length");
     }
     const std::span<const std::byte> data = bytes.subspan(8 + static_cast<std::size_t>(length));
-    detail::safetensors_header header(detail::as_text(bytes.subspan(8, static_cast<std::size_t>(length))),
-                                      detail::shown(path));
+    detail::safetensors_header header(detail::as_text(bytes.subspan(8, static_cast<std::size_t>(length))), shown(path));
 
     using item = std::map<std::string, detail::safetensors_header::entry>::value_type;
     std::vector<item*> in_order;
@@ -271,9 +271,9 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
     std::uint64_t reached = 0;
     for (const item* i : in_order) {
         if (i->second.begin != reached) {
-            refuse(path, "tensor " + detail::in_quotes(i->first) + " starts at data offset " +
-                             std::to_string(i->second.begin) + ", the tensor before it ends at " +
-                             std::to_string(reached) + ": there may be neither holes nor overlaps");
+            refuse(path, "tensor " + in_quotes(i->first) + " starts at data offset " + std::to_string(i->second.begin) +
+                             ", the tensor before it ends at " + std::to_string(reached) +
+                             ": there may be neither holes nor overlaps");
         }
         reached = i->second.end;
     }
@@ -302,7 +302,6 @@ REPAINT_INLINE checkpoint read_safetensors(const std::string& path) { return rea
 
 REPAINT_INLINE checkpoint read_safetensors_index(const std::string& path,
                                                  checkpoint (*read)(const std::shared_ptr<const mapped_file>&)) {
-    using detail::in_quotes;
     using detail::refuse;
     namespace fs = std::filesystem;
     constexpr std::size_t most_files = 4096;
@@ -380,18 +379,17 @@ REPAINT_INLINE void write_safetensors(const std::string& path, const std::map<st
     const auto length_of = [](const item& i) { return i.second.numel() * bits(i.second.type) / 8; };
     std::vector<const item*> in_order;
     for (const item& i : tensors) {
-        if (i.first == "__metadata__" || !detail::is_utf8(i.first) || i.first.find('\0') != std::string::npos ||
+        if (i.first == "__metadata__" || !is_utf8(i.first) || i.first.find('\0') != std::string::npos ||
             i.first.size() > limits::name) {
-            throw std::invalid_argument("write_safetensors: " + detail::in_quotes(i.first) + " cannot name a tensor");
+            throw std::invalid_argument("write_safetensors: " + in_quotes(i.first) + " cannot name a tensor");
         }
         if (i.second.shape.size() > limits::rank) {
-            throw std::invalid_argument("write_safetensors: tensor " + detail::in_quotes(i.first) + " has " +
+            throw std::invalid_argument("write_safetensors: tensor " + in_quotes(i.first) + " has " +
                                         std::to_string(i.second.shape.size()) + " axes, accepted are up to " +
                                         std::to_string(limits::rank));
         }
         if (!i.second.is_contiguous()) {
-            throw std::invalid_argument("write_safetensors: tensor " + detail::in_quotes(i.first) +
-                                        " is not contiguous");
+            throw std::invalid_argument("write_safetensors: tensor " + in_quotes(i.first) + " is not contiguous");
         }
         in_order.push_back(&i);
     }
@@ -404,11 +402,10 @@ REPAINT_INLINE void write_safetensors(const std::string& path, const std::map<st
         std::size_t total = 0;
         for (const auto& [key, value] : metadata) {
             total += key.size() + value.size();
-            if (!detail::is_utf8(key) || !detail::is_utf8(value)) {
-                throw std::invalid_argument("write_safetensors: the metadata " + detail::in_quotes(key) +
-                                            " is not UTF-8");
+            if (!is_utf8(key) || !is_utf8(value)) {
+                throw std::invalid_argument("write_safetensors: the metadata " + in_quotes(key) + " is not UTF-8");
             }
-            header += (header.back() == '{' ? "" : ",") + detail::json_string(key) + ":" + detail::json_string(value);
+            header += (header.back() == '{' ? "" : ",") + json_string(key) + ":" + json_string(value);
         }
         header += "}";
         if (metadata.size() > limits::metadata_entries || total > limits::metadata) {
@@ -422,7 +419,7 @@ REPAINT_INLINE void write_safetensors(const std::string& path, const std::map<st
     for (const item* i : in_order) {
         const std::size_t length = length_of(*i);
         header += header.size() == 1 ? "" : ",";
-        header += detail::json_string(i->first) + ":{\"dtype\":\"" + to_string(i->second.type) + "\",\"shape\":[";
+        header += json_string(i->first) + ":{\"dtype\":\"" + to_string(i->second.type) + "\",\"shape\":[";
         for (std::size_t axis = 0; axis < i->second.shape.size(); ++axis) {
             header += axis == 0 ? "" : ",";
             header += std::to_string(i->second.shape[axis]);

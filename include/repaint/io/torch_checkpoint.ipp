@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/mapped_file.hpp>
 #include <repaint/io/pickle.hpp>

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/zip_archive.hpp>
 

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include <repaint/config.hpp>
-#include <repaint/diffusion/beta_schedule.hpp>
+#include <repaint/core/text.hpp>
+#include <repaint/diffusion/betas.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
@@ -377,7 +378,7 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
         about.schedule += " rescaled to end in noise";
     }
     about.schedule += ", " + std::to_string(result.training.size()) + " steps";
-    result.prediction = read_prediction(settings);
+    result.reading.prediction = read_prediction(settings);
     // The logarithms are another way to the same variance; `learned` is the variance itself there.
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},
@@ -386,17 +387,17 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
                                                          {"fixed_large_log", variance_type::fixed_large},
                                                          {"learned", variance_type::learned_linear},
                                                          {"learned_range", variance_type::learned_range}});
-    result.variance = checked_variance(settings, variance, variance_type::learned_range, network, remarks);
+    result.reading.variance = checked_variance(settings, variance, variance_type::learned_range, network, remarks);
     if (settings.string("variance_type").value_or("") == "fixed_large_log") {
         remarks.emplace_back(
             "variance_type fixed_large_log is read as fixed_large; diffusers itself computes NaN with it");
     }
-    result.clip = settings.boolean("clip_sample").value_or(true);
+    result.reading.clip = settings.boolean("clip_sample").value_or(true);
     const double range = settings.number("clip_sample_range").value_or(1.0);
     if (!(range > 0.0 && range <= 1e6)) {
         settings.refuse("clip_sample_range", "a number above 0, up to 1e6");
     }
-    result.limits = {-static_cast<float>(range), static_cast<float>(range)};
+    result.reading.limits = {-static_cast<float>(range), static_cast<float>(range)};
     if (settings.boolean("thresholding").value_or(false)) {
         settings.refuse("thresholding", "false");
     }
@@ -428,7 +429,7 @@ REPAINT_INLINE family_model read_diffusers(const checkpoint& file, const diffuse
                                                       "conv_in.weight and time_embedding.linear_1.weight");
     }
     if (from.network == nullptr && from.given == nullptr) {
-        throw format_error(detail::shown(file.path) +
+        throw format_error(shown(file.path) +
                            ": a diffusers UNet2DModel needs its config.json beside the weights, there is none");
     }
     family_model result;

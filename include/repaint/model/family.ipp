@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/stored_tensor.hpp>
@@ -30,18 +31,18 @@ REPAINT_INLINE std::vector<int> required_shape(const checkpoint& file, const std
                                                std::string_view family) {
     const auto found = file.tensors.find(name);
     if (found == file.tensors.end()) {
-        throw format_error(detail::shown(file.path) + ": a " + std::string(family) + " needs a tensor " + name +
+        throw format_error(shown(file.path) + ": a " + std::string(family) + " needs a tensor " + name +
                            ", the file has none");
     }
     const auto& shape = found->second.shape;
     if (shape.size() != rank) {
-        throw format_error(detail::shown(file.path) + ": the tensor " + name + " has " + std::to_string(shape.size()) +
+        throw format_error(shown(file.path) + ": the tensor " + name + " has " + std::to_string(shape.size()) +
                            " dimensions, expected " + std::to_string(rank));
     }
     std::vector<int> result;
     for (const std::int64_t extent : shape) {
         if (extent < 1 || extent > 1 << 20) {
-            throw format_error(detail::shown(file.path) + ": the tensor " + name + " has an extent of " +
+            throw format_error(shown(file.path) + ": the tensor " + name + " has an extent of " +
                                std::to_string(extent) + ", accepted are 1 to 1048576");
         }
         result.push_back(static_cast<int>(extent));

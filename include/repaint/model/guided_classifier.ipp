@@ -11,6 +11,7 @@
 
 #include <repaint/backend/dry.hpp>
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
@@ -39,8 +40,8 @@ inline classifier_pool pool_of(const checkpoint& file) {
     if (has_tensor(file, "out.0.weight") && has_tensor(file, "out.2.weight")) {
         return classifier_pool::spatial;
     }
-    throw format_error(detail::shown(file.path) + ": there is no head of a guided-diffusion classifier, neither "
-                                                  "out.2.positional_embedding nor out.3.weight nor out.2.weight");
+    throw format_error(shown(file.path) + ": there is no head of a guided-diffusion classifier, neither "
+                                          "out.2.positional_embedding nor out.3.weight nor out.2.weight");
 }
 
 REPAINT_INLINE const char* name_of(classifier_pool pool) {
@@ -93,7 +94,7 @@ inline std::vector<int> possible_depths(const checkpoint& file, int blocks) {
     std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(found),
                  [&](int depth) { return explains(file, blocks, depth); });
     if (found.empty()) {
-        throw format_error(detail::shown(file.path) + ": its " + std::to_string(blocks) +
+        throw format_error(shown(file.path) + ": its " + std::to_string(blocks) +
                            " input_blocks do not divide into levels of a guided-diffusion classifier");
     }
     return found;
@@ -127,7 +128,7 @@ REPAINT_INLINE int classifier_depth(const checkpoint& file, int blocks, int side
                 given.refuse("image_size", alternatives(sizes) + ", as its attention pooling is over " +
                                                std::to_string(side) + "x" + std::to_string(side) + " positions");
             }
-            throw format_error(detail::shown(file.path) + ": the classifier is for pictures of " + alternatives(sizes) +
+            throw format_error(shown(file.path) + ": the classifier is for pictures of " + alternatives(sizes) +
                                " rows and columns, the network to guide for " + std::to_string(image_size));
         }
         depths = fitting;
@@ -149,7 +150,7 @@ inline int pooled_side(const checkpoint& file) {
     const int tokens = classifier_shape(file, "out.2.positional_embedding", 2)[1];
     const auto side = static_cast<int>(std::lround(std::sqrt(tokens - 1)));
     if (side < 1 || side * side + 1 != tokens) {
-        throw format_error(detail::shown(file.path) + ": out.2.positional_embedding has " + std::to_string(tokens) +
+        throw format_error(shown(file.path) + ": out.2.positional_embedding has " + std::to_string(tokens) +
                            " positions, expected one more than a square");
     }
     return side;
@@ -169,7 +170,7 @@ inline classifier_config infer_guided_classifier(const checkpoint& file, classif
         const std::string name = "input_blocks." + std::to_string(1 + level * (depth + 1));
         const int channels = classifier_shape(file, name + ".0.in_layers.2.weight", 4)[0];
         if (channels % body.norm_groups != 0) {
-            throw format_error(detail::shown(file.path) + ": " + name + " has " + std::to_string(channels) +
+            throw format_error(shown(file.path) + ": " + name + " has " + std::to_string(channels) +
                                " channels, a guided-diffusion classifier normalises in groups of " +
                                std::to_string(body.norm_groups));
         }

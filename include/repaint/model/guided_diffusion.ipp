@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
@@ -53,19 +54,19 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
         }
     }
     if (config.res_blocks < 1 || outputs % (config.res_blocks + 1) != 0) {
-        throw format_error(detail::shown(file.path) + ": its " + std::to_string(outputs) +
+        throw format_error(shown(file.path) + ": its " + std::to_string(outputs) +
                            " output_blocks do not divide into levels of a guided-diffusion U-Net");
     }
     const int levels = outputs / (config.res_blocks + 1);
     if (levels > 12) {
-        throw format_error(detail::shown(file.path) + ": a U-Net of " + std::to_string(levels) +
+        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) +
                            " levels was found, at most 12 are accepted");
     }
     for (int level = 0; level < levels; ++level) {
         const std::string name = block("input_blocks", 1 + level * (config.res_blocks + 1));
         const int channels = required_shape(file, name + ".0.in_layers.2.weight", 4)[0];
         if (channels % config.norm_groups != 0) {
-            throw format_error(detail::shown(file.path) + ": " + name + " has " + std::to_string(channels) +
+            throw format_error(shown(file.path) + ": " + name + " has " + std::to_string(channels) +
                                " channels, a guided-diffusion U-Net normalises in groups of " +
                                std::to_string(config.norm_groups));
         }
@@ -259,9 +260,9 @@ inline variance_type variance_from(official_settings& settings, bool learned) {
 
 inline diffusion_settings read_diffusion(official_settings& settings, const unet_config& config, std::string& summary) {
     diffusion_settings result;
-    result.prediction = prediction_from(settings);
-    result.variance = variance_from(settings, config.out_channels == 2 * config.in_channels);
-    result.clip = settings.boolean("clip_denoised").value_or(true);
+    result.reading.prediction = prediction_from(settings);
+    result.reading.variance = variance_from(settings, config.out_channels == 2 * config.in_channels);
+    result.reading.clip = settings.boolean("clip_denoised").value_or(true);
     result.data_range = read_data_range(settings);
     const auto legacy_steps = settings.integer("steps");
     const int steps = settings.integer("diffusion_steps").value_or(legacy_steps.value_or(1000));
@@ -305,13 +306,13 @@ REPAINT_INLINE bool is_guided_diffusion(const checkpoint& file) {
 REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
     if (!is_guided_diffusion(file)) {
         throw format_error(
-            detail::shown(file.path) + ": not a guided-diffusion U-Net, there is no tensor " +
+            shown(file.path) + ": not a guided-diffusion U-Net, there is no tensor " +
             (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight") +
             " among its " + std::to_string(file.tensors.size()) +
             (file.tensors.empty() ? "" : " (the first is " + file.tensors.begin()->first + ")"));
     }
     if (!detail::has_tensor(file, "output_blocks.0.0.in_layers.0.weight")) {
-        throw format_error(detail::shown(file.path) +
+        throw format_error(shown(file.path) +
                            ": there are input_blocks but no output_blocks, as in a classifier; a U-Net is needed");
     }
     family_model result;
@@ -322,9 +323,9 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
     detail::read_attention(given, result.network, remarks);
     if (result.network.out_channels != result.network.in_channels &&
         result.network.out_channels != 2 * result.network.in_channels) {
-        throw format_error(detail::shown(file.path) + ": the network returns " +
-                           std::to_string(result.network.out_channels) + " channels for images of " +
-                           std::to_string(result.network.in_channels) + ", expected as many or twice as many");
+        throw format_error(shown(file.path) + ": the network returns " + std::to_string(result.network.out_channels) +
+                           " channels for images of " + std::to_string(result.network.in_channels) +
+                           ", expected as many or twice as many");
     }
     result.diffusion = detail::read_diffusion(given, result.network, result.description.schedule);
 

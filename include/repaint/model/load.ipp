@@ -11,6 +11,7 @@
 
 #include <repaint/backend/dry.hpp>
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>

@@ -10,7 +10,8 @@
 #include <vector>
 
 #include <repaint/config.hpp>
-#include <repaint/diffusion/beta_schedule.hpp>
+#include <repaint/core/text.hpp>
+#include <repaint/diffusion/betas.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
@@ -352,14 +353,14 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
     }
     set_betas(result, betas, settings, key);
     about.schedule = settings.string(key).value_or("linear_beta") + ", " + std::to_string(betas.steps) + " steps";
-    result.prediction = read_prediction(settings);
+    result.reading.prediction = read_prediction(settings);
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},
                                                          {"fixed_large", variance_type::fixed_large},
                                                          {"learned", variance_type::learned_linear},
                                                          {"learned_range", variance_type::learned_range_linear}});
-    result.variance = checked_variance(settings, variance, variance_type::learned_range_linear, network, remarks);
-    result.clip = settings.boolean("clip_sample").value_or(true);
+    result.reading.variance = checked_variance(settings, variance, variance_type::learned_range_linear, network, remarks);
+    result.reading.clip = settings.boolean("clip_sample").value_or(true);
     const double low = settings.number("clip_sample_min").value_or(-1.0);
     const double high = settings.number("clip_sample_max").value_or(1.0);
     if (!(low >= -1e6 && low < high)) {
@@ -368,7 +369,7 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
     if (!(high <= 1e6)) {
         settings.refuse("clip_sample_max", "a number up to 1e6");
     }
-    result.limits = {static_cast<float>(low), static_cast<float>(high)};
+    result.reading.limits = {static_cast<float>(low), static_cast<float>(high)};
     const bool range_given = settings.find("data_range") != nullptr;
     result.data_range = read_data_range(settings, {0.0F, 1.0F});
     if (!range_given) {

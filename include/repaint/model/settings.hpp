@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>

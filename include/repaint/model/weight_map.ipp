@@ -15,6 +15,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/stored_tensor.hpp>
@@ -108,16 +109,16 @@ REPAINT_INLINE void weight_map::finish() const {
     using list = detail::listed_names;
     list missing;
     for (const auto& [name, expected] : r.missing) {
-        missing.add(detail::printable(name) + ' ' + to_string(expected));
+        missing.add(printable(name) + ' ' + to_string(expected));
     }
     list misfits;
     for (const auto& [name, difference] : r.misfits) {
-        misfits.add(detail::printable(name) + ": " + difference);
+        misfits.add(printable(name) + ": " + difference);
     }
     list unused;
     for (const auto& [name, tensor] : r.source->tensors) {
         if (r.used.count(name) == 0) {
-            unused.add(detail::printable(name) + ' ' + to_string(tensor.shape));
+            unused.add(printable(name) + ' ' + to_string(tensor.shape));
         }
     }
     std::string parts;
@@ -131,7 +132,7 @@ REPAINT_INLINE void weight_map::finish() const {
     report(misfits, " mis-shaped (");
     report(unused, " unused (");
     if (!parts.empty()) {
-        throw format_error(detail::shown(r.source->path) + ": the tensors do not fit the network: " + parts);
+        throw format_error(shown(r.source->path) + ": the tensors do not fit the network: " + parts);
     }
 }
 
