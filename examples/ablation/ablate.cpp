@@ -48,7 +48,7 @@ void check_apart(const fs::path& out, const fs::path& read) {
 /// by no more than the backends do.
 std::map<std::string, std::string> dependencies_of(const ablate_command& command, const cli::engine& model,
                                                    const std::vector<std::string>& measures) {
-    const auto name = [](const fs::path& file) { return repaint::detail::printable(file.filename().string()); };
+    const auto name = [](const fs::path& file) { return repaint::printable(file.filename().string()); };
     std::string labels = command.labels.drawn ? "random" : "";
     for (const int label : command.labels.given) {
         labels += (labels.empty() ? "" : " ") + std::to_string(label);
@@ -128,9 +128,9 @@ std::vector<fill_batch> missing_batches(const ablate_command& command, const abl
 }
 
 std::map<std::string, std::string> name_of(const fill_batch& batch, const ablation_plan& plan) {
-    return {{"first picture", repaint::detail::printable(plan.pictures[batch.first].name)},
+    return {{"first picture", repaint::printable(plan.pictures[batch.first].name)},
             {"pictures", std::to_string(batch.last - batch.first)},
-            {"mask", repaint::detail::printable(plan.kinds[batch.kind])},
+            {"mask", repaint::printable(plan.kinds[batch.kind])},
             {"setting", to_string(plan.settings[batch.setting])}};
 }
 
@@ -204,7 +204,7 @@ public:
     /// Measures the images and enters them into the table.
     void keep(const fill_batch& batch, const host_tensor& images) {
         const int channels = model_->network().in_channels;
-        const host_tensor drawn = cli::from_range(images, model_->data_range());
+        const host_tensor drawn = repaint::rescaled(images, model_->data_range(), {});
         std::vector<host_tensor> results;
         std::vector<host_tensor> truth;
         for (std::size_t at = batch.first; at < batch.last; ++at) {
@@ -216,7 +216,7 @@ public:
             results.push_back(repaint::to_tensor(filled, channels)); // in 8 bits, as it would be stored
             truth.push_back(repaint::to_tensor(original, channels));
         }
-        const auto rows = measured(cli::joined_images(results), cli::joined_images(truth), keep_, features_);
+        const auto rows = measured(repaint::joined(results), repaint::joined(truth), keep_, features_);
         for (std::size_t at = batch.first; at < batch.last; ++at) {
             const auto& pixels = plan_->pictures[at].pixels();
             fills_->add({plan_->pictures[at].name, plan_->kinds[batch.kind], plan_->settings[batch.setting]},

@@ -36,11 +36,10 @@ picture masked(const picture& p, const host_tensor& keep) {
 
 /// The picture with `scale` times as many pixels a side, less than 1.
 picture reduced(const picture& p, double scale) {
-    const picture flat = repaint::over_white(p);
     const auto side = [scale](int pixels) { return std::max(1, static_cast<int>(std::lround(scale * pixels))); };
-    const int width = side(flat.width);
-    const int height = side(flat.height);
-    return repaint::detail::pil_resized(flat, width, height, repaint::detail::pil_filter::box, 0, 0, width, height);
+    const int width = side(p.width);
+    const int height = side(p.height);
+    return repaint::box_resized(p, width, height);
 }
 
 } // namespace

@@ -42,7 +42,7 @@ double number(const std::string& text, const std::string& place) {
     char* end = nullptr;
     const double value = std::strtod(text.c_str(), &end);
     if (end != text.c_str() + text.size()) {
-        throw repaint::format_error(place + ": \"" + repaint::detail::printable(text, 40) + "\" is no number");
+        throw repaint::format_error(place + ": \"" + repaint::printable(text, 40) + "\" is no number");
     }
     return value;
 }
@@ -74,9 +74,9 @@ std::string json_of(const std::map<std::string, std::string>& settings) {
     std::string text = "{";
     for (const auto& [key, value] : settings) {
         text += text.size() == 1 ? "\n    " : ",\n    ";
-        text += repaint::detail::json_string(key);
+        text += repaint::json_string(key);
         text += ": ";
-        text += repaint::detail::json_string(value);
+        text += repaint::json_string(value);
     }
     return text + "\n}\n";
 }
@@ -85,7 +85,7 @@ template <class T> T whole_number(const std::string& text, const std::string& pl
     T value{};
     const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
     if (end.ec != std::errc() || end.ptr != text.data() + text.size()) {
-        throw repaint::format_error(place + ": \"" + repaint::detail::printable(text, 40) + "\" is no whole number");
+        throw repaint::format_error(place + ": \"" + repaint::printable(text, 40) + "\" is no whole number");
     }
     return value;
 }
@@ -207,10 +207,9 @@ fill_table::fill_table(fs::path folder, std::vector<std::string> measures,
     for (const auto& [key, value] : settings) {
         const auto found = before.find(key);
         if (found == before.end() || found->second != value) {
-            throw std::invalid_argument(
-                folder_.string() + " holds an ablation with " + key + " " +
-                (found == before.end() ? "unknown" : repaint::detail::printable(found->second)) + ", now it is " +
-                value + ": give another folder");
+            throw std::invalid_argument(folder_.string() + " holds an ablation with " + key + " " +
+                                        (found == before.end() ? "unknown" : repaint::printable(found->second)) +
+                                        ", now it is " + value + ": give another folder");
         }
     }
     const fs::path file = folder_ / "pictures.csv";

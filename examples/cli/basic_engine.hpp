@@ -8,44 +8,13 @@
 #include <variant>
 #include <vector>
 
+#include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/model/random_weights.hpp>
 
 #include "engine.hpp"
 #include "run_state.hpp"
 
 namespace cli {
-
-/// Whether a backend returns before its work is done.
-template <class B> constexpr bool enqueues() {
-    if constexpr (requires { B::enqueues; }) {
-        return B::enqueues;
-    } else {
-        return false;
-    }
-}
-
-/// When to wait for a backend that enqueues: so that a tenth of a second of work, more or less, waits in its queue.
-class waiting_rhythm {
-public:
-    /// After every transition. Whether to wait now, and then call waited().
-    [[nodiscard]] bool is_time() { return ++count_ >= next_; }
-
-    void waited() {
-        constexpr double aim = 0.1;
-        const auto now = std::chrono::steady_clock::now();
-        const double each = std::chrono::duration<double>(now - last_).count() / static_cast<double>(count_);
-        // The first transitions make plans: what they take says little about the others.
-        const double most = 2.0 * static_cast<double>(count_);
-        next_ = static_cast<std::size_t>(std::max(1.0, each * most > aim ? aim / each : most));
-        count_ = 0;
-        last_ = now;
-    }
-
-private:
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-    std::size_t count_ = 0;
-    std::size_t next_ = 1;
-};
 
 /// The engine of any backend.
 template <repaint::tensor_backend B> class basic_engine final : public engine {
@@ -183,22 +152,6 @@ private:
         return repaint::load_model(backend_, std::get<repaint::opened_model>(source.model));
     }
 
-    /// An observer that hears of what is done, not of what a backend has only been told to do.
-    progress_observer told_when_done(const progress_observer& observe) {
-        if constexpr (enqueues<B>()) {
-            return [this, &observe, rhythm = waiting_rhythm()](const repaint::progress& at) mutable {
-                if (!rhythm.is_time() && at.position < at.positions) {
-                    return false;
-                }
-                backend_.synchronize();
-                rhythm.waited();
-                return observe(at);
-            };
-        } else {
-            return observe;
-        }
-    }
-
     /// The labels of a request's pictures, drawn if asked for; options keep them if the network itself takes labels.
     template <class Options, class N>
     std::vector<int> take_labels(Options& options, bool drawn, int pictures, N& noise) const {
@@ -226,11 +179,12 @@ private:
     template <class N>
     std::optional<repaint::host_tensor> draw(const sample_request& request, N noise, const progress_observer& observe) {
         auto options = request.options;
+        options.images = model_.diffusion.data_range; // which pictures and arrays are in already
         auto labels = take_labels(options, request.draw_labels, request.shape.n, noise);
         repaint::unconditional_sampler<B> draw_images(backend_, model_, options);
         guide(draw_images, std::move(labels));
         try {
-            return draw_images(request.shape, std::move(noise), told_when_done(observe));
+            return draw_images(request.shape, std::move(noise), observe);
         } catch (const repaint::cancelled&) {
             return std::nullopt;
         }
@@ -240,10 +194,11 @@ private:
     batch_outcome run(const batch_request& request, N noise, const saved_batch* from,
                       const progress_observer& observe) {
         auto options = request.options;
+        options.images = model_.diffusion.data_range; // which pictures and arrays are in already
         auto labels = take_labels(options, request.draw_labels, request.images.shape().n, noise);
         repaint::inpainter<B> inpaint(backend_, model_, options);
         guide(inpaint, std::move(labels));
-        using state_type = typename repaint::inpainting<B, N>::state_type;
+        using state_type = typename repaint::sampling_run<B, N>::state_type;
         auto running = [&] {
             if (from == nullptr) {
                 return inpaint.start(request.images, request.keep, std::move(noise));
@@ -253,7 +208,7 @@ private:
             return inpaint.resume(request.images, request.keep, std::move(noise), state);
         }();
         batch_outcome outcome;
-        if (running.advance(told_when_done(observe))) {
+        if (running.advance(observe)) {
             outcome.images = running.result();
             outcome.noise = to_words(running.state().noise);
         } else {

@@ -46,7 +46,7 @@ batch_request request_for(std::span<const batch_picture> pictures, repaint::inpa
             request.options.labels.push_back(*picture.label);
         }
     }
-    request.images = joined_images(images);
+    request.images = repaint::joined(images);
     request.keep = stacked(keeps);
     return request;
 }

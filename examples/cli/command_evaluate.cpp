@@ -61,7 +61,7 @@ host_tensor read_results(const picture_group& group, const host_tensor& truth) {
                                         ": a result and its truth must have the same size");
         }
     }
-    return joined_images(results);
+    return repaint::joined(results);
 }
 
 std::optional<host_tensor> read_mask(const picture_group& group, const host_tensor& truth) {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include <repaint/backend/dry.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
+#include <repaint/io/checkpoint.hpp>
 
 #include "commands.hpp"
 #include "enums.hpp"
@@ -182,8 +184,8 @@ void print_unet(const repaint::opened_model& opened, const std::string& text) {
              return yes(network.residual_down_at(last == 0 ? 0 : std::min(level, last - 1)));
          }));
     line("classes", network.classes > 0 ? std::to_string(network.classes) : "none");
-    line("prediction", to_string(opened.diffusion.prediction));
-    line("variance", to_string(opened.diffusion.variance));
+    line("prediction", to_string(opened.diffusion.reading.prediction));
+    line("variance", to_string(opened.diffusion.reading.variance));
     line("noise schedule", about.schedule);
     line("image sizes", "multiples of " + std::to_string(network.size_multiple()));
     line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");

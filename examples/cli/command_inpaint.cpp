@@ -37,12 +37,12 @@ std::vector<host_tensor> read_masks(const inpaint_command& command) {
         if (lower_extension(file) == ".npy") {
             const host_tensor all = read_array(file);
             for (int i = 0; i < all.shape().n; ++i) {
-                masks.push_back(paint ? inverted(image_of(all, i)) : image_of(all, i));
+                masks.push_back(paint ? inverted(repaint::image_copy(all, i)) : repaint::image_copy(all, i));
             }
         } else {
             masks.push_back(repaint::keep_mask(repaint::read_picture(file),
                                                paint ? repaint::mask_polarity::paint : repaint::mask_polarity::keep));
-            if (command.walk.algorithm == repaint::algorithm::diffusers) {
+            if (command.walk.system == repaint::sampling_system::diffusers) {
                 // RePaintPipeline knows no soft edges in mask pictures.
                 for (float& value : masks.back().values()) {
                     value = value >= 0.5F ? 1.0F : 0.0F;
@@ -147,7 +147,7 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"image", joined(c.images)},
             {"keep", joined(c.keep)},
             {"paint", joined(c.paint)},
-            {"algorithm", repaint::algorithm_name(c.walk.algorithm)},
+            {"algorithm", to_string(c.walk.system)},
             {"eta", c.eta ? std::to_string(*c.eta) : "none"},
             {"timesteps", c.walk.timesteps},
             {"jumps", joined(std::vector<int>{j.n_sample, j.jump_length, j.jump_n_sample, j.jump2_length,
@@ -170,7 +170,7 @@ repaint::inpaint_options options_of(const inpaint_command& command) {
     options.jumps = command.walk.jumps;
     options.eta = command.eta;
     options.composite = !command.raw;
-    options.algorithm = command.walk.algorithm;
+    options.system = command.walk.system;
     return options;
 }
 
@@ -261,7 +261,7 @@ int inpaint(const inpaint_command& command) {
     };
     steps.keep = [&](std::size_t i, const host_tensor& images) {
         for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
-            add_filled(out, p, image_of(images, static_cast<int>(p - batches[i].first)), input.images()[p / samples],
+            add_filled(out, p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)), input.images()[p / samples],
                        command.raw ? nullptr : &input.mask_of(p / samples), model->data_range());
         }
     };

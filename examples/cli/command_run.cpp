@@ -370,7 +370,7 @@ int run(const run_command& command) {
 
     const auto model = make_engine(files, computing);
     if (const std::string& family = model->description().family; !family.starts_with("guided-diffusion")) {
-        throw repaint::format_error(config.model_path.place + "model_path is " + repaint::detail::shown(files.weights) +
+        throw repaint::format_error(config.model_path.place + "model_path is " + repaint::shown(files.weights) +
                                     ", a " + family + "; accepted: a guided-diffusion U-Net, as the settings are of");
     }
     check_image_shape(*model, {1, 3, config.image_size, config.image_size});

@@ -26,7 +26,7 @@ int sample(const sample_command& command) {
     }
     check_labels(*model, command.labels.given, command.labels.drawn);
 
-    auto options = sampling_defaults(command.algorithm, model->scheduler(), command.eta);
+    auto options = sampling_defaults(command.system, model->scheduler(), command.eta);
     if (command.timesteps) {
         options.timesteps = *command.timesteps;
     }
@@ -49,7 +49,7 @@ int sample(const sample_command& command) {
     };
     steps.keep = [&](std::size_t i, const repaint::host_tensor& images) {
         for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
-            out.add(p, image_of(images, static_cast<int>(p - batches[i].first)), model->data_range());
+            out.add(p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)), model->data_range());
         }
     };
     steps.stop = [&](std::size_t i) {

@@ -15,7 +15,7 @@
 namespace cli {
 
 struct walk_options {
-    repaint::algorithm algorithm = repaint::algorithm::official;
+    repaint::sampling_system system = repaint::sampling_system::official;
     std::string timesteps = "250";
     repaint::jump_options jumps;
 };
@@ -40,7 +40,7 @@ struct inpaint_command {
 
 struct sample_command {
     model_options model;
-    repaint::algorithm algorithm = repaint::algorithm::official;
+    repaint::sampling_system system = repaint::sampling_system::official;
     std::optional<std::string> timesteps; ///< none: the default of the algorithm
     std::string size;                     ///< empty: what the network was trained at
     std::filesystem::path out;

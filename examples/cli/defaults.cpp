@@ -1,26 +1,20 @@
 #include "defaults.hpp"
 
+#include <repaint/diffusion/systems.hpp>
+
 namespace cli {
 
-repaint::inpaint_options inpaint_defaults(repaint::algorithm algorithm) {
-    repaint::inpaint_options options;
-    options.algorithm = algorithm;
-    if (algorithm == repaint::algorithm::monai) {
-        options.timesteps = ""; // all
-        options.jumps.n_sample = 4;
-    }
-    return options;
+repaint::inpaint_options inpaint_defaults(repaint::sampling_system system) {
+    return repaint::with_system(system, [](auto s) { return s.defaults(); });
 }
 
-repaint::sampling_options sampling_defaults(repaint::algorithm algorithm, const repaint::scheduler_settings& scheduler,
+repaint::sampling_options sampling_defaults(repaint::sampling_system system,
+                                            const repaint::scheduler_settings& scheduler,
                                             const std::optional<double>& eta) {
-    repaint::sampling_options options;
-    options.algorithm = algorithm;
+    auto options = repaint::with_system(system, [](auto s) { return s.sampling_defaults(); });
     options.eta = eta;
-    if (algorithm == repaint::algorithm::diffusers && (eta || scheduler.ddim)) {
-        options.timesteps = 50;
-    } else if (algorithm != repaint::algorithm::official) {
-        options.timesteps = ""; // all
+    if (system == repaint::sampling_system::diffusers && (eta || scheduler.ddim)) {
+        options.timesteps = 50; // DDIMPipeline's own
     }
     return options;
 }

@@ -9,10 +9,10 @@
 namespace cli {
 
 /// Of inpainting: the timesteps and the jumps.
-[[nodiscard]] repaint::inpaint_options inpaint_defaults(repaint::algorithm algorithm);
+[[nodiscard]] repaint::inpaint_options inpaint_defaults(repaint::sampling_system system);
 
 /// Of sampling from noise alone, with a model whose scheduler this is: the timesteps. eta: as the command line gives it.
-[[nodiscard]] repaint::sampling_options sampling_defaults(repaint::algorithm algorithm,
+[[nodiscard]] repaint::sampling_options sampling_defaults(repaint::sampling_system system,
                                                           const repaint::scheduler_settings& scheduler,
                                                           const std::optional<double>& eta);
 

@@ -32,10 +32,10 @@ std::function<void()> add_noise(CLI::App* app, cli::noise_choice& noise, const s
     return [&noise] { cli::check_noise(noise); };
 }
 
-CLI::Option* add_algorithm(CLI::App* app, repaint::algorithm& algorithm, const std::string& text) {
+CLI::Option* add_algorithm(CLI::App* app, repaint::sampling_system& system, const std::string& text) {
     return app
         ->add_option_function<std::string>(
-            "--algorithm", [&algorithm](const std::string& name) { algorithm = cli::parse_algorithm(name); }, text)
+            "--algorithm", [&system](const std::string& name) { system = repaint::parse_sampling_system(name); }, text)
         ->check(CLI::IsMember({"official", "diffusers", "monai"}))
         ->default_str("official")
         ->type_name("NAME");
@@ -53,7 +53,7 @@ void add_eta(CLI::App* app, std::optional<double>& eta) {
 std::function<void()> add_walk(CLI::App* app, cli::walk_options& walk) {
     auto& jumps = walk.jumps;
     const auto positive = CLI::Range(1, 1'000'000'000);
-    add_algorithm(app, walk.algorithm,
+    add_algorithm(app, walk.system,
                   "whose loop: official, diffusers (RePaintPipeline) or monai (tutorial 2d_ddpm_inpainting)");
     auto* timesteps = app->add_option("--timesteps", walk.timesteps,
                                       "evenly spaced count; official: also \"10,15,20\" by sections, or \"ddim25\"; "
@@ -77,7 +77,7 @@ std::function<void()> add_walk(CLI::App* app, cli::walk_options& walk) {
         app->add_option("--start-resampling", jumps.start_resampling, "no resampling above this timestep")
             ->check(CLI::Range(0, 1'000'000'000))};
     return [&walk, timesteps, length, passes, single, official] {
-        const auto usual = cli::inpaint_defaults(walk.algorithm);
+        const auto usual = cli::inpaint_defaults(walk.system);
         if (timesteps->count() == 0) {
             walk.timesteps = usual.timesteps.text;
         }
@@ -85,18 +85,17 @@ std::function<void()> add_walk(CLI::App* app, cli::walk_options& walk) {
             walk.jumps.n_sample = usual.jumps.n_sample;
         }
         auto unused = official;
-        if (walk.algorithm == repaint::algorithm::official) {
+        if (walk.system == repaint::sampling_system::official) {
             return;
         }
-        if (walk.algorithm == repaint::algorithm::monai) {
+        if (walk.system == repaint::sampling_system::monai) {
             unused.insert(unused.end(), {length, passes});
         } else {
             unused.push_back(single);
         }
         for (const auto* option : unused) {
             if (option->count() > 0) {
-                throw std::invalid_argument("--algorithm " + repaint::algorithm_name(walk.algorithm) + " has no " +
-                                            option->get_name());
+                throw std::invalid_argument("--algorithm " + to_string(walk.system) + " has no " + option->get_name());
             }
         }
     };
@@ -156,7 +155,7 @@ int main(int argc, char** argv) {
     cli::add_path(command, "-o,--out", sample.out, "picture (.png, .jpg), folder for several, or .npy for all")
         ->required();
     command->add_option("--size", sample.size, "WIDTHxHEIGHT; default: what the network was trained at");
-    add_algorithm(command, sample.algorithm,
+    add_algorithm(command, sample.system,
                   "whose loop: official (guided-diffusion), diffusers (DDPMPipeline, DDIMPipeline) or monai "
                   "(DiffusionInferer)");
     command->add_option_function<std::string>(

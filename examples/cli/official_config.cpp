@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/timesteps.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 
@@ -24,8 +24,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using repaint::format_error;
+using repaint::in_quotes;
 using repaint::json_value;
-using repaint::detail::in_quotes;
 
 constexpr int many = 1'000'000'000;
 
@@ -40,7 +40,7 @@ std::string shown(const json_value& value) {
         return value.as_number() < 0.0 ? std::to_string(value.as_integer()) : std::to_string(value.as_unsigned());
     }
     if (value.is_number()) {
-        return repaint::detail::shortest_text(value.as_number());
+        return repaint::shortest_text(value.as_number());
     }
     return value.is_null() ? "null" : (value.is_array() ? "a list" : "a mapping");
 }
@@ -400,16 +400,16 @@ fs::path configured_path::found(const fs::path& configuration, std::vector<std::
     }
     std::string sought = ", which does not exist";
     if (path.is_relative()) {
-        sought = ", which exists neither below " + repaint::detail::shown(fs::current_path(none)) +
+        sought = ", which exists neither below " + repaint::shown(fs::current_path(none)) +
                  " nor below the folder of the configuration";
     }
-    throw repaint::error(place + key + " is " + repaint::detail::shown(path) + sought);
+    throw repaint::error(place + key + " is " + repaint::shown(path) + sought);
 }
 
 official_config read_official_config(const fs::path& file) {
     const json_value root = read_yaml(file);
     if (root.is_null()) {
-        throw format_error(repaint::detail::shown(file) + ": an empty configuration");
+        throw format_error(repaint::shown(file) + ": an empty configuration");
     }
     section s(root, "");
     official_config config;
@@ -518,7 +518,7 @@ official_config read_official_config(const fs::path& file) {
     note_unknown(s);
     note_unknown(data);
     for (const auto& key : unknown) {
-        config.notes.push_back("the setting " + repaint::detail::printable(key) + " is not known and was ignored");
+        config.notes.push_back("the setting " + repaint::printable(key) + " is not known and was ignored");
     }
     return config;
 }

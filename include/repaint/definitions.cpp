@@ -10,6 +10,7 @@
 #include <repaint/core/arena.ipp>
 #include <repaint/core/host_tensor.ipp>
 #include <repaint/core/shape.ipp>
+#include <repaint/core/step_values.ipp>
 #include <repaint/core/text.ipp>
 #include <repaint/core/value_range.ipp>
 #include <repaint/diffusion/betas.ipp>

@@ -55,6 +55,12 @@ private:
     std::vector<float> values_;
 };
 
+/// Image i of a batch as a batch of one, (1, c, h, w). Throws shape_error when there is no image i.
+[[nodiscard]] host_tensor image_copy(const host_tensor& images, int i);
+
+/// Batches of one size, one behind the other. Throws shape_error when their images differ in shape, or there are none.
+[[nodiscard]] host_tensor joined(std::span<const host_tensor> batches);
+
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED

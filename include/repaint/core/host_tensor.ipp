@@ -39,4 +39,32 @@ REPAINT_INLINE std::size_t host_tensor::offset(int n, int c, int h, int w) const
     return row * static_cast<std::size_t>(shape_.w) + static_cast<std::size_t>(w);
 }
 
+REPAINT_INLINE host_tensor image_copy(const host_tensor& images, int i) {
+    const shape4 s = images.shape();
+    if (i < 0 || i >= s.n) {
+        throw shape_error("there is no image " + std::to_string(i) + " in " + to_string(s));
+    }
+    const auto values = images.image(i);
+    return {{1, s.c, s.h, s.w}, std::vector<float>(values.begin(), values.end())};
+}
+
+REPAINT_INLINE host_tensor joined(std::span<const host_tensor> batches) {
+    if (batches.empty()) {
+        throw shape_error("joined: there is no batch");
+    }
+    shape4 all = batches.front().shape();
+    all.n = 0;
+    std::vector<float> values;
+    for (const host_tensor& batch : batches) {
+        const shape4 s = batch.shape();
+        if (s.c != all.c || s.h != all.h || s.w != all.w) {
+            throw shape_error("joined: images of " + to_string(batches.front().shape()) + " and " + to_string(s) +
+                              " do not fit into one batch");
+        }
+        all.n += s.n;
+        values.insert(values.end(), batch.values().begin(), batch.values().end());
+    }
+    return {all, std::move(values)};
+}
+
 } // namespace repaint

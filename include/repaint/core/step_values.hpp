@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include <repaint/core/host_device.hpp>
 
 namespace repaint {
@@ -17,6 +19,12 @@ enum class prediction_type { epsilon, x_0, previous_x, velocity };
 /// Where the variance of a reverse step comes from. learned and learned_range read its logarithm from the network's last
 /// channels, learned_linear and learned_range_linear the variance itself, as MONAI's scheduler does.
 enum class variance_type { learned_range, learned, fixed_small, fixed_large, learned_range_linear, learned_linear };
+
+/// "epsilon", "x_0", ...
+[[nodiscard]] std::string to_string(prediction_type prediction);
+
+/// "learned_range", "fixed_small", ...
+[[nodiscard]] std::string to_string(variance_type variance);
 
 /// True when the network has to return 2c channels for images of c channels.
 REPAINT_HOST_DEVICE constexpr bool is_learned(variance_type v) {
@@ -75,3 +83,7 @@ struct transition {
 };
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/core/step_values.ipp>
+#endif

@@ -3,7 +3,7 @@
 #define REPAINT_COMPILED
 #endif
 #include <repaint/config.hpp>
-#undef REPAINT_INLINE // which a precompiled header may have seen already
+#undef REPAINT_INLINE                               // which a precompiled header may have seen already
 #define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
 
 #include <repaint/image/codecs.ipp>

@@ -11,6 +11,10 @@ namespace repaint {
 /// picture, std::invalid_argument for a size outside 1 to 16384.
 picture official_crop(const picture& p, int size);
 
+/// The picture at another size, RGB and without alpha, resampled with a box filter as PIL has it. width, height: pixels,
+/// 1 or more. Throws shape_error for an inconsistent picture.
+picture box_resized(const picture& p, int width, int height);
+
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED

@@ -156,4 +156,9 @@ REPAINT_INLINE picture official_crop(const picture& p, int size) {
                                size, size);
 }
 
+REPAINT_INLINE picture box_resized(const picture& p, int width, int height) {
+    const picture flat = over_white(p);
+    return detail::pil_resized(flat, width, height, detail::pil_filter::box, 0, 0, width, height);
+}
+
 } // namespace repaint
