@@ -212,7 +212,7 @@ def main():
         except wrong as why:
             return "wrong", str(why)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         results = list(pool.map(tried, work))
     counts = {}
     for (where, *_), (fate, why) in zip(work, results):

@@ -39,7 +39,7 @@ def main():
         return done.stderr if done.returncode else ""
 
     cases = [(name, defines) for name in names for defines in ([], ["-DREPAINT_COMPILED"])]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         results = list(pool.map(wrong, cases))
     bad = 0
     for (name, defines), result in zip(cases, results):
