@@ -47,6 +47,15 @@ bool is_picture_name(const fs::path& path) {
     return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
+host_tensor read_array(const fs::path& file) {
+    host_tensor array = repaint::read_npy(file);
+    if (array.empty()) {
+        throw repaint::format_error(repaint::shown(file) + ": there is no image in an array of shape " +
+                                    to_string(array.shape()));
+    }
+    return array;
+}
+
 host_tensor stacked(const std::vector<const host_tensor*>& parts) {
     if (std::all_of(parts.begin(), parts.end(), [&](const host_tensor* p) { return p == parts.front(); })) {
         return *parts.front();
