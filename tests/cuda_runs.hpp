@@ -286,7 +286,7 @@ struct task {
     host_tensor keep;
     repaint::inpaint_options options{.timesteps = 6, .jumps = {.jump_length = 2, .jump_n_sample = 2}};
 
-    explicit task(shape4 images) : image(random_tensor(images, 1)) {
+    explicit task(shape4 images) : image(random_images(images, 1)) {
         keep = repaint::make_mask(repaint::mask_kind::half, images.w, images.h);
     }
 };
