@@ -14,7 +14,7 @@ fail() { say "install-dependencies: $*"; exit 1; }
 # PACKAGE or PACKAGE:COMMAND; a package whose command is already here, from wherever, is not missing.
 build="g++:g++ cmake:cmake ninja-build:ninja libxtensor-dev libxtensor-blas-dev libopenblas-dev libpng-dev
     libturbojpeg0-dev libcli11-dev libyaml-cpp-dev"
-test="catch2 python3-minimal:python3"
+test="catch2 python3"
 fuzz="clang:clang++ libclang-rt-dev"
 docs="doxygen:doxygen"
 
