@@ -25,6 +25,7 @@
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/mask.hpp>
+#include <repaint/io/bytes.hpp>
 
 #include "support/catch.hpp"
 
