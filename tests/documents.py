@@ -36,7 +36,7 @@ SECONDS = 300
 
 
 def blocks(text):
-    """(line number, language, code, marker) of every code block: fenced, or indented by four spaces after an empty line."""
+    """(line number, language, code, marker) of every code block: fenced, or indented by four spaces after a blank line."""
     lines = text.splitlines()
     marker, index = "", 0
     while index < len(lines):

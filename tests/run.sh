@@ -2,13 +2,13 @@
 # Installs what is missing, then builds and runs the tests.
 #
 #   sh tests/run.sh          the suite: Release, warnings are errors; some minutes
-#   sh tests/run.sh --deep   the suite, then everything that takes longer: sanitizers (asan, tsan), the house (every header
-#                            alone, the installed package, messages of compilers, budgets, Doxygen), CUDA where nvcc is,
+#   sh tests/run.sh --deep   the suite, then what takes longer: the house (every header alone, the installed package,
+#                            messages of compilers, budgets, Doxygen), sanitizers (asan, tsan), CUDA where nvcc is,
 #                            fuzzing (REPAINT_FUZZ_SECONDS for each target, 20 unless told)
 #   sh tests/run.sh STAGE... only these: suite, house, asan, tsan, cuda, fuzz
 #
-# Ends with the ten files that took longest to compile, and a line "N passed, N failed"; the exit status is 0 when nothing
-# failed. A stage that cannot be built is one failure.
+# Ends with the ten files that took longest to compile, and a line "N passed, N failed"; the exit status is 0 when
+# nothing failed. A stage that cannot be built is one failure.
 set -u
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 1
@@ -131,8 +131,8 @@ stage() {
     esac
 }
 
-# The files that this run spent most time on compiling, of all trees: ninja's log has when each was begun and ended, in ms,
-# and when it was written, in ns.
+# The files that this run spent most time on compiling, of all trees: ninja's log has when each was begun and ended, in
+# ms, and when it was written, in ns.
 dearest_files() {
     for tree in $trees; do
         awk -v tree="${tree#build/}" -v began="$began" '
