@@ -12,11 +12,11 @@
 #include <vector>
 
 #include <repaint/backend/cuda.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
+#include <repaint/image/mask.hpp>
 #include <repaint/inpainter.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
-#include <repaint/diffusion/class_guidance.hpp>
-#include <repaint/image/mask.hpp>
 #include <repaint/io/npy.hpp>
 #include <repaint/model/guided_classifier.hpp>
 #include <repaint/model/guided_diffusion.hpp>

@@ -51,8 +51,8 @@ published_run read_case(const repaint::json_value& c) {
     } else if (kind == "sigmoid") {
         betas.kind = repaint::beta_kind::sigmoid;
     } else if (kind == "cosine") {
-        betas.kind =
-            run.system == sampling_system::monai ? repaint::beta_kind::monai_cosine : repaint::beta_kind::squared_cosine;
+        betas.kind = run.system == sampling_system::monai ? repaint::beta_kind::monai_cosine
+                                                          : repaint::beta_kind::squared_cosine;
     }
     betas.ends_in_noise = c.boolean("ends_in_noise");
     const std::string prediction = c.string("prediction");
@@ -70,7 +70,8 @@ published_run read_case(const repaint::json_value& c) {
                                 .clip = c.boolean("clip")},
                     .betas = betas};
     const auto limits = c.array("limits");
-    run.settings.reading.limits = {static_cast<float>(limits[0].as_number()), static_cast<float>(limits[1].as_number())};
+    run.settings.reading.limits = {static_cast<float>(limits[0].as_number()),
+                                   static_cast<float>(limits[1].as_number())};
     run.settings.scheduler.offset = static_cast<int>(c.number("offset"));
     run.settings.scheduler.ends_clean = c.boolean("ends_clean");
     const std::string spacing = c.string("spacing");
@@ -105,8 +106,9 @@ struct formula {
         const bool learned = repaint::is_learned(run->settings.reading.variance);
         const double u = static_cast<double>(schedule->timestep(t)) / run->settings.training.size();
         const double a = std::exp(-0.1 * u - 9.9 * u * u);
-        const double g =
-            run->settings.reading.prediction == repaint::prediction_type::epsilon ? std::sqrt(1.0 - a) / (1.0 - 0.75 * a) : 0.3;
+        const double g = run->settings.reading.prediction == repaint::prediction_type::epsilon
+                             ? std::sqrt(1.0 - a) / (1.0 - 0.75 * a)
+                             : 0.3;
         const shape4 s = values.shape();
         host_tensor out({s.n, learned ? 2 * s.c : s.c, s.h, s.w});
         for (int n = 0; n < s.n; ++n) {
@@ -195,12 +197,11 @@ TEMPLATE_LIST_TEST_CASE("the loops of diffusers and MONAI are followed to the en
         CAPTURE(name);
         const auto run = read_case(settings);
         const auto plan =
-            run.inpaints
-                ? repaint::plan_inpainting(
-                      run.settings,
-                      {.timesteps = run.timesteps, .jumps = run.jumps, .eta = run.eta, .system = run.system})
-                : repaint::plan_sampling(run.settings,
-                                         {.timesteps = run.timesteps, .eta = run.eta, .system = run.system});
+            run.inpaints ? repaint::plan_inpainting(
+                               run.settings,
+                               {.timesteps = run.timesteps, .jumps = run.jumps, .eta = run.eta, .system = run.system})
+                         : repaint::plan_sampling(run.settings,
+                                                  {.timesteps = run.timesteps, .eta = run.eta, .system = run.system});
         const auto keep = golden::tensor(file, run.mask);
         const auto expected = golden::tensor(file, name + ".final");
         repaint::torch_cpu_noise stream(run.seed);
@@ -366,9 +367,8 @@ TEST_CASE("a scheduler's settings are followed by its own system's sampling only
     };
     const auto inpainted = [&](sampling_system system) {
         return repaint::plan_inpainting(
-            settings, {.timesteps = 10,
-                       .jumps = {.jump_n_sample = system == sampling_system::monai ? 10 : 1},
-                       .system = system});
+            settings,
+            {.timesteps = 10, .jumps = {.jump_n_sample = system == sampling_system::monai ? 10 : 1}, .system = system});
     };
     const auto diffusers = sampled(sampling_system::diffusers);
     CHECK(diffusers.scheduled->timesteps.front() == 99);
@@ -414,26 +414,32 @@ TEST_CASE("options that a system does not know are named", "[loops]") {
     };
     for (const char* spec : {"0", "ten", "10,20", "-5", "12x", " 12", "99999999999999999999"}) {
         CAPTURE(spec);
-        REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, spec, {}), contains("count from 1 to 1000") && contains(spec));
+        REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, spec, {}),
+                            contains("count from 1 to 1000") && contains(spec));
         REQUIRE_THROWS_WITH(plan(sampling_system::monai, spec, {}), contains("count from 1 to 1000") && contains(spec));
     }
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "1001", {}), contains("count from 1 to 1000, or \"ddim\""));
-    CHECK(plan(sampling_system::diffusers, "1001", {}) == plan(sampling_system::diffusers, "", {})); // as RePaintScheduler
+    CHECK(plan(sampling_system::diffusers, "1001", {}) ==
+          plan(sampling_system::diffusers, "", {})); // as RePaintScheduler
     REQUIRE_THROWS_WITH(repaint::plan_sampling(settings, {.timesteps = "1001", .system = sampling_system::diffusers}),
                         contains("count from 1 to 1000"));
     REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "ddim250", {}), contains("must be a count from 1 to 1000"));
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim0", {}), contains("must be a count from 1 to 1000"));
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.n_sample = 2}), contains("n_sample must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.n_sample = 2}),
+                        contains("n_sample must be left alone"));
     REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_length = 2}), contains("jump2_length"));
     REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_n_sample = 2}), contains("jump2_n_sample"));
     REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump3_n_sample = 2}), contains("jump3_n_sample"));
     REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump_length = 0}), contains("jump_length must be at least"));
-    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_length = 5}), contains("jump_length must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump_length = 0}),
+                        contains("jump_length must be at least"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_length = 5}),
+                        contains("jump_length must be left alone"));
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_n_sample = 5}), contains("jump_n_sample"));
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.n_sample = 0}), contains("n_sample must be at least 1, got 0"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.n_sample = 0}),
+                        contains("n_sample must be at least 1, got 0"));
     REQUIRE_THROWS_WITH(plan(sampling_system::monai, "", {.n_sample = 1'000'000}), contains("10000000"));
     for (const auto system : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         for (const double eta : {-0.1, 1.1, static_cast<double>(std::nanf(""))}) {
@@ -447,7 +453,8 @@ TEST_CASE("options that a system does not know are named", "[loops]") {
     repaint::diffusion_settings early;
     early.betas = repaint::beta_schedule{.kind = repaint::beta_kind::monai_generative_cosine};
     REQUIRE_NOTHROW(repaint::plan_inpainting(early, {.timesteps = "", .system = sampling_system::monai}));
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, {.timesteps = "", .system = sampling_system::monai}), contains("divides by zero"));
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, {.timesteps = "", .system = sampling_system::monai}),
+                        contains("divides by zero"));
 }
 
 namespace {

@@ -179,9 +179,9 @@ TEMPLATE_LIST_TEST_CASE("the official program's traces are followed draw by draw
 }
 
 TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::linear().respaced("250"),
-                                             .reading = {.variance = repaint::variance_type::fixed_small,
-                                                         .clip = false}};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::linear().respaced("250"),
+        .reading = {.variance = repaint::variance_type::fixed_small, .clip = false}};
     reference_backend b;
     gaussian_pairs denoise{&process.schedule, 0.3, 0.4, 0.0};
     repaint::philox_noise noise(1);
@@ -212,9 +212,9 @@ TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {
 TEST_CASE("RePaint draws from the conditional distribution, the better the more it resamples", "[sampler]") {
     // Known: the first of each pair, at 0.5 above the mean. The second is then N(mean + correlation * 0.5, ...).
     const double correlation = 0.9;
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::linear().respaced("100"),
-                                             .reading = {.variance = repaint::variance_type::fixed_small,
-                                                         .clip = false}};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::linear().respaced("100"),
+        .reading = {.variance = repaint::variance_type::fixed_small, .clip = false}};
     const shape4 s{1, 1, 40, 100};
     host_tensor image(s);
     host_tensor keep(s);
@@ -239,9 +239,9 @@ TEST_CASE("RePaint draws from the conditional distribution, the better the more 
 }
 
 TEST_CASE("a noiseless walk ends at the prediction", "[sampler]") {
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::cosine(8),
-                                             .reading = {.prediction = repaint::prediction_type::x_0,
-                                                         .variance = repaint::variance_type::fixed_large}};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::cosine(8),
+        .reading = {.prediction = repaint::prediction_type::x_0, .variance = repaint::variance_type::fixed_large}};
     reference_backend b;
     const auto target = random_tensor({2, 3, 4, 4}, 1);
     const auto denoise = [&](reference_backend& backend, const reference_backend::tensor&, int) {

@@ -89,7 +89,8 @@ struct unet_config {
 /// Throws std::invalid_argument unless labels are given exactly when the network is class-conditional, each in range.
 void check_labels(const unet_config& config, std::span<const int> labels);
 
-/// Throws shape_error unless images (n, c, h, w) have the network's channels and halve evenly down to its last level.
+/// Throws shape_error unless there are images (n, c, h, w) that have the network's channels and halve evenly down to its
+/// last level.
 void check_image_shape(const unet_config& config, const shape4& images);
 
 } // namespace repaint
