@@ -22,7 +22,7 @@ struct model_description {
 };
 
 /// A network that is ready to sample from.
-template <network_backend B> struct diffusion_model {
+template <class B> struct diffusion_model {
     unet<B> network;
     diffusion_settings diffusion;
     model_description description;

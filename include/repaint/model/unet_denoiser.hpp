@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/backend/rehearsal.hpp>
+#include <repaint/backend/dry_run.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/model/diffusion_model.hpp>
 
@@ -29,7 +29,7 @@ public:
             if (prepared_ == images) {
                 return;
             }
-            rehearsal<B> dry(b, B::element_bytes);
+            dry_run<B> dry(b, B::element_bytes);
             (void)model_->network(dry, dry.allocate(images), model_->network.embed(dry, 0.0F, labels_));
             b.reserve(dry.peak_bytes());
             for (int t = 0; t < process_->size() && !prepared_; ++t) {
