@@ -51,9 +51,10 @@
 #include <repaint/io/torch_checkpoint.ipp>
 #include <repaint/io/zip_archive.ipp>
 #include <repaint/model/block_names.ipp>
+#include <repaint/model/checkpoint_names.ipp>
 #include <repaint/model/classifier.ipp>
+#include <repaint/model/common_settings.ipp>
 #include <repaint/model/diffusers.ipp>
-#include <repaint/model/family.ipp>
 #include <repaint/model/folded_weights.ipp>
 #include <repaint/model/guided_classifier.ipp>
 #include <repaint/model/guided_diffusion.ipp>
@@ -61,6 +62,7 @@
 #include <repaint/model/model_folder.ipp>
 #include <repaint/model/monai.ipp>
 #include <repaint/model/presets.ipp>
+#include <repaint/model/published.ipp>
 #include <repaint/model/random_weights.ipp>
 #include <repaint/model/settings.ipp>
 #include <repaint/model/timestep_embedding.ipp>

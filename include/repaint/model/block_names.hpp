@@ -36,8 +36,6 @@ struct block_words {
     [[nodiscard]] static std::string attention(const std::string& level, int i);
 };
 
-inline constexpr int most_levels = 12;
-
 /// Everything about the architecture that names and shapes tell; heads, groups and the like are left at their defaults.
 /// Throws format_error, naming the tensor, when they do not describe such a U-Net.
 unet_config infer_blocks(const checkpoint& file, const block_words& words);

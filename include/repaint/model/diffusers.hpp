@@ -2,7 +2,7 @@
 
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 
 /// diffusers' UNet2DModel, as save_pretrained writes it: blocks are read off names and shapes and checked against
 /// config.json, which tells the rest; scheduler_config.json tells how it was trained to diffuse. Keys that are not there

@@ -18,8 +18,9 @@
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/diffusers.hpp>
-#include <repaint/model/family.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
 

@@ -15,7 +15,7 @@
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
-#include <repaint/model/block_names.hpp>
+#include <repaint/model/checkpoint_names.hpp>
 #include <repaint/model/classifier.hpp>
 #include <repaint/model/guided_classifier.hpp>
 #include <repaint/model/guided_diffusion.hpp>

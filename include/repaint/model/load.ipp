@@ -15,9 +15,10 @@
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
+#include <repaint/model/checkpoint_names.hpp>
 #include <repaint/model/diffusers.hpp>
 #include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 #include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/model_folder.hpp>

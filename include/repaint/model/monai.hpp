@@ -2,7 +2,7 @@
 
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 
 /// MONAI's DiffusionModelUNet for images: of GenerativeModels 0.1 and 0.2, and of MONAI since 1.4. Blocks are read off
 /// names and shapes; heads, groups, the schedule and the range of the data from a JSON with that class's own keys, flat

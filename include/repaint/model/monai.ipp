@@ -16,7 +16,8 @@
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/monai.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
