@@ -44,6 +44,7 @@
 #include <repaint/io/json.ipp>
 #include <repaint/io/json_reader.ipp>
 #include <repaint/io/mapped_file.ipp>
+#include <repaint/io/new_weights.ipp>
 #include <repaint/io/npy.ipp>
 #include <repaint/io/pickle.ipp>
 #include <repaint/io/safetensors.ipp>

@@ -84,7 +84,7 @@ private:
 std::string to_string(mask_kind kind);
 
 /// The mask kind of a name. Throws std::invalid_argument, which lists the names, for another one.
-mask_kind mask_kind_from(std::string_view name);
+mask_kind parse_mask_kind(std::string_view name);
 
 /// A keep mask (1, 1, height, width), 1 = known and 0 = to be filled. wide, narrow and box are drawn from the seed: the
 /// same pixels on every platform. Throws std::invalid_argument for sides outside 1 to 65535 or more than 2^28 pixels.

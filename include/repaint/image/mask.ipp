@@ -257,7 +257,7 @@ REPAINT_INLINE std::string to_string(mask_kind kind) {
     throw std::invalid_argument("to_string: there is no mask kind " + std::to_string(static_cast<int>(kind)));
 }
 
-REPAINT_INLINE mask_kind mask_kind_from(std::string_view name) {
+REPAINT_INLINE mask_kind parse_mask_kind(std::string_view name) {
     std::string names;
     for (const auto& [known, kind] : detail::mask_names) {
         if (known == name) {

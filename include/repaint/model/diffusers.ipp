@@ -15,6 +15,7 @@
 #include <repaint/core/text.hpp>
 #include <repaint/diffusion/betas.hpp>
 #include <repaint/error.hpp>
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
@@ -263,9 +264,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
         settings.refuse("downsample_padding", "0, 1");
     }
     if (const auto act = settings.string("act_fn")) {
-        std::string lower = *act;
-        std::transform(lower.begin(), lower.end(), lower.begin(),
-                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        const std::string lower = lower_case(*act);
         if (lower != "silu" && lower != "swish") {
             settings.refuse("act_fn", "silu, swish");
         }

@@ -23,8 +23,6 @@ struct opened_classifier {
 
 namespace detail {
 
-const char* name_of(classifier_pool pool);
-
 /// Residual blocks per level: of those that explain the tensors, those that make attention pooling over side x side
 /// positions (0: there is none) fit the picture's size (0: not known), the one that the settings say or the likeliest.
 int classifier_depth(const checkpoint& file, int blocks, int side, int image_size, official_settings& given,

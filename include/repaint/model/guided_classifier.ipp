@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,15 +43,6 @@ inline classifier_pool pool_of(const checkpoint& file) {
     }
     throw format_error(shown(file.path) + ": there is no head of a guided-diffusion classifier, neither "
                                           "out.2.positional_embedding nor out.3.weight nor out.2.weight");
-}
-
-REPAINT_INLINE const char* name_of(classifier_pool pool) {
-    switch (pool) {
-    case classifier_pool::adaptive: return "adaptive";
-    case classifier_pool::attention: return "attention";
-    case classifier_pool::spatial: return "spatial";
-    default: return "spatial_v2";
-    }
 }
 
 /// True when blocks of `depth` residual blocks and one that halves explain the tensors: channels change and attention
@@ -206,7 +198,7 @@ inline void check_classifier(official_settings& given, const classifier_config& 
                                                                         {"spatial", classifier_pool::spatial},
                                                                         {"spatial_v2", classifier_pool::spatial_v2}});
     if (pool) {
-        given.expect("classifier_pool", std::optional<std::string>(name_of(*pool)), std::string(name_of(found.pool)));
+        given.expect("classifier_pool", std::optional(to_string(*pool)), to_string(found.pool));
     }
     given.expect("classifier_use_scale_shift_norm", given.boolean("classifier_use_scale_shift_norm"),
                  body.scale_shift_norm);
@@ -253,12 +245,13 @@ read_guided_classifier(const checkpoint& file, const json_value* settings, int i
     if (given.find("classifier_scale") != nullptr) {
         about.remarks.emplace_back("the setting classifier_scale was ignored: it is the run's (--classifier-scale)");
     }
-    for (const auto& key : given.unknown()) {
+    const auto unknown = given.unknown();
+    for (const auto& key : std::set<std::string>(unknown.begin(), unknown.end())) {
         if (key.starts_with("classifier")) {
             about.remarks.push_back("the setting " + printable(key) + " is not known here and was ignored");
         }
     }
-    about.family = "guided-diffusion classifier, " + std::string(name_of(result.pool)) + " pool, " +
+    about.family = "guided-diffusion classifier, " + to_string(result.pool) + " pool, " +
                    std::to_string(result.classes) + " classes";
     about.image_size = size > 0 ? size : result.image_size;
     return {std::move(result), std::move(about)};

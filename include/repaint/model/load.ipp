@@ -46,7 +46,7 @@ inline std::optional<json_value> find_settings(const model_files& files, model_d
     if (!config) {
         return std::nullopt;
     }
-    about.remarks.insert(about.remarks.begin(), "settings from " + *config);
+    about.remarks.insert(about.remarks.begin(), "settings from " + shown(*config));
     return read_json(*config);
 }
 
@@ -88,7 +88,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
         std::optional<json_value> json;
         if (path) {
             json = read_json(*path);
-            found.remarks.push_back("settings from " + std::filesystem::path(*path).lexically_normal().string());
+            found.remarks.push_back("settings from " + shown(std::filesystem::path(*path).lexically_normal()));
         }
         return json;
     };
@@ -106,7 +106,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
             if (json.is_object() && bundle_network(json) != nullptr) {
                 settings = std::move(json);
                 found.remarks.push_back("settings from " +
-                                        std::filesystem::path(where.bundle[i]).lexically_normal().string());
+                                        shown(std::filesystem::path(where.bundle[i]).lexically_normal()));
             }
         }
         result = read_monai(file, given());

@@ -83,10 +83,10 @@ inline std::optional<std::filesystem::path> diffusers_weights(const std::filesys
     }
     if (variants.size() > 1) {
         throw format_error(shown(folder) + ": has " + std::to_string(variants.size()) +
-                           " variants of diffusion_pytorch_model (" + variants.front().filename().string() + ", " +
-                           variants[1].filename().string() + "): give one of the files");
+                           " variants of diffusion_pytorch_model (" + shown(variants.front().filename()) + ", " +
+                           shown(variants[1].filename()) + "): give one of the files");
     }
-    remarks.push_back("the weights are the variant " + variants.front().filename().string());
+    remarks.push_back("the weights are the variant " + shown(variants.front().filename()));
     return variants.front();
 }
 

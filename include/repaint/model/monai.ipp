@@ -30,6 +30,15 @@ namespace detail {
 /// generative_0_2 has the weights but never uses them, and core applies it when it has it.
 enum class monai_release { generative_0_1, generative_0_2, core };
 
+inline std::string to_string(monai_release release) {
+    switch (release) {
+    case monai_release::generative_0_1: return "GenerativeModels 0.1";
+    case monai_release::generative_0_2: return "GenerativeModels 0.2";
+    case monai_release::core: return "MONAI";
+    }
+    return "";
+}
+
 inline monai_release monai_release_of(const checkpoint& file) {
     if (has_prefix(file, "middle_block.attention.attn.")) {
         return monai_release::core;
@@ -431,11 +440,7 @@ REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value*
     detail::remark_channels(result.network, about.remarks);
     detail::remark_unknown({&given}, about.remarks);
     result.names = detail::names_of_blocks(file, result.network, words);
-    about.family =
-        std::string("MONAI DiffusionModelUNet, names of ") +
-        (release == detail::monai_release::core
-             ? "MONAI"
-             : (release == detail::monai_release::generative_0_1 ? "GenerativeModels 0.1" : "GenerativeModels 0.2"));
+    about.family = "MONAI DiffusionModelUNet, names of " + to_string(release);
     return result;
 }
 

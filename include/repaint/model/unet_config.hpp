@@ -86,6 +86,13 @@ struct unet_config {
     [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const;
 };
 
+namespace detail {
+
+/// Throws std::invalid_argument unless every label is 0 to classes - 1. `who` knows them: "this network".
+void check_label_range(std::span<const int> labels, int classes, const char* who);
+
+} // namespace detail
+
 /// Throws std::invalid_argument unless labels are given exactly when the network is class-conditional, each in range.
 void check_labels(const unet_config& config, std::span<const int> labels);
 

@@ -17,7 +17,7 @@
 #include <repaint/core/shape.hpp>
 #include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
-#include <repaint/io/bytes.hpp>
+#include <repaint/io/new_weights.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/weight_map.hpp>
 
@@ -179,12 +179,12 @@ REPAINT_INLINE host_weights weight_map::take_joined(const std::vector<std::strin
     if (std::any_of(parts.begin(), parts.end(), [](const host_weights& w) { return !w.values; })) {
         return {expected, nullptr};
     }
-    const std::shared_ptr<float[]> values(new float[expected.size()]);
-    float* to = values.get();
+    const detail::new_weights result = detail::make_weights(expected);
+    float* to = result.values.data();
     for (const auto& w : parts) {
         to = std::copy_n(w.values.get(), part.size(), to);
     }
-    return {expected, std::shared_ptr<const float>(values, values.get())};
+    return result.weights;
 }
 
 } // namespace repaint
