@@ -8,6 +8,7 @@
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/image/mask.hpp>
+#include <repaint/image/mask_canvas.hpp>
 
 #include "support/catch.hpp"
 

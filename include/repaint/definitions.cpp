@@ -35,8 +35,10 @@
 #include <repaint/evaluation/psnr.ipp>
 #include <repaint/evaluation/ssim.ipp>
 #include <repaint/image/mask.ipp>
+#include <repaint/image/mask_canvas.ipp>
 #include <repaint/image/official_crop.ipp>
 #include <repaint/image/picture.ipp>
+#include <repaint/image/pixels.ipp>
 #include <repaint/inpainter.ipp>
 #include <repaint/io/atomic_file.ipp>
 #include <repaint/io/bytes.ipp>

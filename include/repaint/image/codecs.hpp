@@ -13,14 +13,6 @@
 
 namespace repaint {
 
-namespace detail {
-
-/// The orientation (1 to 8) in an EXIF block that starts with its TIFF header; 1 when there is none or it is malformed,
-/// because a picture is worth more than its label.
-int exif_orientation(std::span<const std::byte> tiff);
-
-} // namespace detail
-
 /// A picture from the bytes of a PNG or JPEG file; `name` is what messages call it. Palettes and 1, 2 and 4 bits become
 /// 8 bits, 16 bits are scaled, a transparent colour becomes alpha, grey stays grey; no gamma or profile is applied. The
 /// EXIF orientation is: the picture comes out upright. Throws format_error for other formats, CMYK, damaged and

@@ -34,27 +34,6 @@ enum class mask_polarity { keep, paint };
 /// RePaint program writes, which loses 1 from the bytes 1 to 63.
 enum class pixel_rounding { nearest, truncated };
 
-namespace detail {
-
-std::string size_text(long long width, long long height);
-
-std::size_t pixel_count(const picture& p);
-
-void check_picture(const picture& p, const std::string& operation);
-
-/// An allocated picture; callers have checked the extents.
-picture blank_picture(int width, int height, int channels, std::uint8_t value = 0);
-
-/// Rec. 601 luma in 16-bit fixed point, the rounding that PIL's mode "L" has.
-std::uint8_t luma(const std::uint8_t* rgb);
-
-/// Channel c of pixel i as seen by a tensor with `wanted` channels (1 or 3): grey replicated, RGB reduced to luma.
-std::uint8_t colour(const picture& p, std::size_t i, int c, int wanted);
-
-std::uint8_t over_white(std::uint8_t value, std::uint8_t alpha);
-
-} // namespace detail
-
 /// The picture as an image tensor: (1, channels, height, width) in [-1, 1], byte / 127.5 - 1 in float32.
 /// channels: 3 (grey is replicated) or 1 (RGB becomes Rec. 601 luma, rounded to a byte). Alpha is dropped.
 /// Throws shape_error for an inconsistent picture, std::invalid_argument for other channels.

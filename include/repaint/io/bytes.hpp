@@ -24,6 +24,11 @@ template <class T> T load(const std::byte* from) {
     return value;
 }
 
+inline unsigned byte_at(std::span<const std::byte> bytes, std::size_t at) { return static_cast<unsigned>(bytes[at]); }
+
+/// `length` bytes, 1 to 4, as an unsigned number. The caller guarantees that they are there.
+std::uint32_t number_at(std::span<const std::byte> bytes, std::size_t at, std::size_t length, bool big_endian);
+
 /// result = a + b. False, result untouched, when that overflows.
 bool checked_add(std::uint64_t a, std::uint64_t b, std::uint64_t& result);
 

@@ -30,7 +30,8 @@ namespace detail {
 /// generative_0_2 has the weights but never uses them, and core applies it when it has it.
 enum class monai_release { generative_0_1, generative_0_2, core };
 
-inline std::string to_string(monai_release release) {
+/// The program that wrote a file with these names.
+inline const char* writer_of(monai_release release) {
     switch (release) {
     case monai_release::generative_0_1: return "GenerativeModels 0.1";
     case monai_release::generative_0_2: return "GenerativeModels 0.2";
@@ -440,7 +441,7 @@ REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value*
     detail::remark_channels(result.network, about.remarks);
     detail::remark_unknown({&given}, about.remarks);
     result.names = detail::names_of_blocks(file, result.network, words);
-    about.family = "MONAI DiffusionModelUNet, names of " + to_string(release);
+    about.family = std::string("MONAI DiffusionModelUNet, names of ") + detail::writer_of(release);
     return result;
 }
 
