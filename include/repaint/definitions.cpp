@@ -1,5 +1,5 @@
-// Everything of repaint::repaint that is no template, compiled once: see config.hpp. The CMake targets compile this file
-// for whatever links them; another build system does the same, or leaves REPAINT_COMPILED undefined.
+// Everything of repaint::repaint that is no template, compiled once: see config.hpp. The CMake targets compile this
+// file for whatever links them; another build system does the same, or leaves REPAINT_COMPILED undefined.
 #ifndef REPAINT_COMPILED
 #define REPAINT_COMPILED
 #endif

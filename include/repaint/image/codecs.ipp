@@ -43,9 +43,8 @@ public:
             return false;
         }
         const std::string_view found = text_.substr(8);
-        return std::any_of(brands.begin(), brands.end(), [found](std::string_view brand) {
-            return found.find(brand) != std::string_view::npos;
-        });
+        return std::any_of(brands.begin(), brands.end(),
+                           [found](std::string_view brand) { return found.find(brand) != std::string_view::npos; });
     }
 
 private:
@@ -70,13 +69,16 @@ inline constexpr std::array picture_formats{
         "a TIFF",
         [](const file_start& s) { return s.has(std::string_view("II*\0", 4)) || s.has(std::string_view("MM\0*", 4)); },
         nullptr},
-    picture_format{"an AVIF", [](const file_start& s) { return s.is_of({"avif", "avis"}); }, nullptr},
-    picture_format{
-        "a HEIC",
-        [](const file_start& s) {
-            return s.is_of({"heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"});
-        },
-        nullptr},
+    picture_format{"an AVIF",
+                   [](const file_start& s) {
+                       return s.is_of({"avif", "avis"});
+                   },
+                   nullptr},
+    picture_format{"a HEIC",
+                   [](const file_start& s) {
+                       return s.is_of({"heic", "heix", "hevc", "hevx", "heim", "heis", "mif1", "msf1"});
+                   },
+                   nullptr},
     picture_format{"a JPEG XL", [](const file_start& s) { return s.has("\xFF\x0A") || s.has("JXL ", 4); }, nullptr},
     picture_format{"a JPEG 2000", [](const file_start& s) { return s.has("jP  ", 4); }, nullptr},
 };

@@ -21,7 +21,8 @@ struct picture_outline {
 /// The end of the sentence about a file whose end mark is missing.
 inline constexpr std::string_view cut_off = "is cut off: its end is missing";
 
-/// Throws format_error when the extents that a file claims are beyond the limits, before anything is allocated for them.
+/// Throws format_error when the extents that a file claims are beyond the limits, before anything is allocated for
+/// them.
 void check_extents(const std::string& name, long long width, long long height, std::size_t max_pixels);
 
 /// Throws format_error when the file is shorter than the least bytes that its extents need, so that a few bytes cannot

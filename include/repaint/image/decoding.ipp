@@ -14,8 +14,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE void check_extents(const std::string& name, long long width, long long height,
-                                  std::size_t max_pixels) {
+REPAINT_INLINE void check_extents(const std::string& name, long long width, long long height, std::size_t max_pixels) {
     if (width < 1 || height < 1 || width > max_picture_side || height > max_picture_side ||
         static_cast<std::size_t>(width) * static_cast<std::size_t>(height) > max_pixels) {
         refuse(name, "claims " + size_text(width, height) + " pixels; sides are 1 to " +

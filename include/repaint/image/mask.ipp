@@ -30,7 +30,7 @@ inline constexpr std::array<std::pair<std::string_view, mask_kind>, 7> mask_name
     {"box", mask_kind::box},
 }};
 
-/// LaMa's settings of one kind, in pixels of a 256 x 256 picture. A range of times has its ends included.
+/// LaMa's settings of one kind of mask, in pixels of a 256 x 256 picture. Numbers of strokes include both ends.
 struct stroke_settings {
     std::int64_t min_strokes;
     std::int64_t max_strokes;
@@ -86,8 +86,9 @@ inline void draw_boxes(mask_canvas& canvas, mask_random& random) {
     }
 }
 
-/// One of the variants among five with at most half of the pixels missing, each as likely; five more while there is
-/// none. Where no stroke is small enough (a picture of a few pixels), the variant with the fewest missing pixels.
+/// Draws five variants and returns one of those with at most half of the pixels missing, all with equal chance. While
+/// no variant has so few, it draws five more, ten times at most; then it returns the variant with the fewest missing
+/// pixels (in a picture of a few pixels every stroke covers more than half).
 inline mask_canvas random_strokes(int width, int height, const stroke_settings& settings, mask_random& random) {
     constexpr int variants = 5;
     constexpr int rounds = 10;

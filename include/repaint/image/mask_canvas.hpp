@@ -19,7 +19,7 @@ inline std::int64_t floor_divide(std::int64_t a, std::int64_t b) {
 /// a / b, rounded up.
 inline std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return -floor_divide(-a, b); }
 
-/// SplitMix64 (Steele et al. 2014). The standard's distributions differ between libraries, so ranges are drawn here.
+/// SplitMix64 (Steele et al. 2014). It draws ranges itself, because the distributions of standard libraries differ.
 class mask_random {
 public:
     explicit mask_random(std::uint64_t seed) : state_(seed) {}
@@ -48,15 +48,18 @@ public:
 
     [[nodiscard]] std::int64_t width() const { return width_; }
     [[nodiscard]] std::int64_t height() const { return height_; }
+    /// True when pixel i, counted row by row, is missing.
     [[nodiscard]] bool missing(std::size_t i) const { return missing_[i] != 0; }
 
     [[nodiscard]] std::size_t missing_count() const;
 
+    /// Makes every pixel known.
     void clear() { std::fill(missing_.begin(), missing_.end(), std::uint8_t{0}); }
 
+    /// Makes the pixels of a box missing. The box may reach beyond the canvas.
     void box(std::int64_t left, std::int64_t top, std::int64_t box_width, std::int64_t box_height);
 
-    /// The pixels within thickness / 2 of the segment from a to b: a line with round ends.
+    /// Makes the pixels within thickness / 2 of the segment from a to b missing: a line with round ends.
     void line(mask_point a, mask_point b, std::int64_t thickness);
 
 private:
@@ -64,7 +67,7 @@ private:
 
     void disc_row(mask_point centre, std::int64_t diameter, std::int64_t y);
 
-    /// Narrows [left, right] to the u with low <= factor * u <= high; false when none is left.
+    /// Narrows [left, right] to the u with low <= factor * u <= high. Returns false when there is no such u.
     static bool narrow(std::int64_t factor, std::int64_t low, std::int64_t high, std::int64_t& left,
                        std::int64_t& right);
 

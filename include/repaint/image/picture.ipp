@@ -18,7 +18,8 @@ namespace repaint {
 
 namespace detail {
 
-/// One value of [-1, 1] as a byte; beyond is clamped, NaN is 0. float32 up to the rounding, as the official program.
+/// A value of [-1, 1] as a byte. Values outside are clamped, NaN is 0. float32 up to the rounding, as in the official
+/// program.
 inline std::uint8_t to_byte(float value, pixel_rounding rounding) {
     const float scaled = (value + 1.0F) * 127.5F;
     const float clamped = scaled > 0.0F ? (scaled < 255.0F ? scaled : 255.0F) : 0.0F;

@@ -286,7 +286,7 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
     for (auto& [name, entry] : header.entries) {
         entry.tensor.data = data.data() + entry.begin;
         entry.tensor.owner = file;
-        entry.tensor.done_with = forget_mapped;
+        entry.tensor.done_with = detail::forget_mapped;
     }
     while (!header.entries.empty()) {
         auto node = header.entries.extract(header.entries.begin());

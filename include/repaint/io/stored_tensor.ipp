@@ -38,7 +38,8 @@ REPAINT_INLINE float widen_f16(std::uint16_t half) {
 
 inline float widen_bf16(std::uint16_t top) { return std::bit_cast<float>(static_cast<std::uint32_t>(top) << 16U); }
 
-/// Calls f with a function that reads the element at an address as float32. False when there is no such function.
+/// Calls f with a function that reads an element at an address as float32. Returns false, and calls nothing, when the
+/// type cannot become float32.
 template <class F> bool with_element_reader(dtype type, F f) {
     using at = const std::byte*;
     switch (type) {

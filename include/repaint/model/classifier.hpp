@@ -15,8 +15,8 @@
 namespace repaint {
 
 /// How a classifier makes one vector of an image's features. adaptive: the mean over the pixels. attention: attention
-/// over the pixels and their mean (Radford et al. 2021). spatial, spatial_v2: the means after every step down, then two
-/// linear layers with ReLU, or with a norm and SiLU, between them.
+/// over the pixels and their mean (Radford et al. 2021). spatial: the means after every step down, then two linear
+/// layers with a ReLU between them. spatial_v2: as spatial, with a norm and a SiLU instead of the ReLU.
 enum class classifier_pool { adaptive, attention, spatial, spatial_v2 };
 
 /// "adaptive", "attention", "spatial", "spatial_v2".
@@ -24,27 +24,27 @@ enum class classifier_pool { adaptive, attention, spatial, spatial_v2 };
 
 /// The architecture of a guided-diffusion classifier (Dhariwal and Nichol 2021, section 4).
 struct classifier_config {
-    unet_config body; ///< its way down and middle block; out_channels is not used
+    unet_config body; ///< the way down and the middle block; out_channels is not used
     classifier_pool pool = classifier_pool::attention;
     int classes = 1000;
-    int image_size = 0; ///< rows and columns that attention pooling is made for; 0: any
+    int image_size = 0; ///< rows and columns of the images that attention pooling is made for; 0: any
     int hidden = 2048;  ///< width between the linear layers of spatial and spatial_v2
 };
 
 /// Throws shape_error unless images (n, c, h, w) fit the classifier.
 void check_image_shape(const classifier_config& config, const shape4& images);
 
-/// Throws std::invalid_argument unless there is a label and every one is a class that the classifier knows.
+/// Throws std::invalid_argument unless there are labels and each is 0 to classes - 1.
 void check_labels(const classifier_config& config, std::span<const int> labels);
 
-/// Throws std::invalid_argument unless the classifier can guide the network: it takes the same images and, where the
-/// network takes labels, knows the same classes.
+/// Throws std::invalid_argument unless the classifier can guide the network: both take images of as many channels and,
+/// when the network takes labels, know as many classes.
 void check_guides(const classifier_config& config, const unet_config& network);
 
 namespace detail {
 
-/// qkv * position + bias, (1, 3c, 1, tokens): what the embedding of the positions adds behind the projection. qkv: (3c, c,
-/// 1, 1), bias: (3c, 1, 1, 1), position: (c, tokens, 1, 1). Zeros when one of them has no values.
+/// qkv * position + bias, (1, 3c, 1, tokens): what the embedding of the positions adds behind the projection. qkv: (3c,
+/// c, 1, 1), bias: (3c, 1, 1, 1), position: (c, tokens, 1, 1). Zeros when one of them has no values.
 host_tensor projected_positions(const host_weights& qkv, const host_weights& bias, const host_weights& position);
 
 /// A batch of one image as a batch of `images` equal ones.
@@ -52,16 +52,17 @@ host_tensor repeated(const host_tensor& one, int images);
 
 } // namespace detail
 
-/// The classifier of noisy images that classifier guidance asks: half a U-Net and a head, written over the primitives
-/// of an encoder_backend. Immutable after construction.
+/// The classifier of noisy images for classifier guidance: half a U-Net and a head, written over the primitives of an
+/// encoder_backend. Immutable after construction.
 template <encoder_backend B> class classifier {
 public:
-    /// Packs the weights it takes from `weights`, which keeps the account of missing, mis-shaped and unused names.
+    /// Takes its weights from `weights` and packs them; weights.finish() tells what was missing, mis-shaped or left
+    /// over.
     classifier(B& b, const classifier_config& config, weight_map& weights);
 
     [[nodiscard]] const classifier_config& config() const { return config_; }
 
-    /// The embedding of one timestep, as the classifier was trained to read it.
+    /// The embedding of one timestep, on the scale that the classifier was trained with.
     template <executes<B> E> [[nodiscard]] network_embedding<E> embed(E& b, float timestep) const;
 
     /// x: (n, in_channels, h, w) -> the logits of the classes, (n, classes, 1, m), in the first column. Throws
@@ -138,10 +139,9 @@ network_embedding<E> classifier<B>::embed(E& b, float timestep) const {
     return result;
 }
 
-template <encoder_backend B>
-template <executes<B> E>
-requires encoder_backend<E>
-tensor_of<E> classifier<B>::operator()(E& b, const tensor_of<E>& x, const network_embedding<E>& e) const {
+template <encoder_backend B> template <executes<B> E>
+requires encoder_backend<E> tensor_of<E> classifier<B>::operator()(E& b, const tensor_of<E>& x,
+                                                                   const network_embedding<E>& e) const {
     check_image_shape(config_, x.shape());
     std::size_t next = 0;
     std::optional<tensor_of<E>> last;

@@ -69,8 +69,7 @@ REPAINT_INLINE host_tensor projected_positions(const host_weights& qkv, const ho
         for (std::size_t token = 0; token < tokens; ++token) {
             double sum = static_cast<double>(bias.values.get()[row]);
             for (std::size_t c = 0; c < channels; ++c) {
-                sum += static_cast<double>(weight[c]) *
-                       static_cast<double>(position.values.get()[c * tokens + token]);
+                sum += static_cast<double>(weight[c]) * static_cast<double>(position.values.get()[c * tokens + token]);
             }
             *to++ = static_cast<float>(sum);
         }

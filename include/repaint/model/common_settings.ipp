@@ -85,7 +85,7 @@ REPAINT_INLINE void remark_channels(const unet_config& network, std::vector<std:
     }
 }
 
-/// True when that many groups have the same number of channels each, on every level from first_level on.
+/// True when `groups` divides the channels of every level from first_level on.
 inline bool groups_fit(int groups, const unet_config& network, std::size_t first_level = 0) {
     return groups >= 1 &&
            std::all_of(network.levels.begin() + static_cast<std::ptrdiff_t>(first_level), network.levels.end(),

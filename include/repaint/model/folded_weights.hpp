@@ -18,8 +18,9 @@ host_weights scaling(int channels, double factor, bool with_values);
 /// A bias (channels, 1, 1, 1) of `value` everywhere. with_values: false: only the shape.
 host_weights constant_bias(int channels, double value, bool with_values);
 
-/// Kernels (out, in, k, k) as (out, in, k + 1, k + 1) with zeros in the first row and column. A convolution with padding
-/// p then gives what the original gives with padding p - 1 above and left of the image and p below and right of it.
+/// Kernels (out, in, k, k) as (out, in, k + 1, k + 1) with zeros in the first row and column. A convolution with
+/// padding p then gives what the original gives with padding p - 1 above and left of the image and p below and right of
+/// it.
 host_weights padded_in_front(const host_weights& w);
 
 /// The rows of a qkv weight or bias, reordered from [q k v of head 0 | q k v of head 1 | ...] to [Q | K | V].

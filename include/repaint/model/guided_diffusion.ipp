@@ -24,8 +24,8 @@ namespace repaint {
 
 namespace detail {
 
-/// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do
-/// not describe a guided-diffusion U-Net.
+/// The architecture as far as names and shapes tell it. Throws format_error, naming the tensor, when names and shapes
+/// do not describe a guided-diffusion U-Net.
 inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
     const auto block = [](const char* side, int index) { return std::string(side) + "." + std::to_string(index); };
     unet_config config;
@@ -61,8 +61,8 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
     }
     const int levels = outputs / (config.res_blocks + 1);
     if (levels > most_levels) {
-        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) +
-                           " levels was found, at most " + std::to_string(most_levels) + " are accepted");
+        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) + " levels was found, at most " +
+                           std::to_string(most_levels) + " are accepted");
     }
     for (int level = 0; level < levels; ++level) {
         const std::string name = block("input_blocks", 1 + level * (config.res_blocks + 1));
@@ -120,7 +120,7 @@ REPAINT_INLINE std::vector<int> attention_resolutions(int image_size, const unet
     return sides;
 }
 
-/// Checks every architecture key that is given against what the tensors said.
+/// Throws format_error when a setting contradicts what the tensors showed.
 inline void check_architecture(official_settings& settings, const unet_config& config) {
     settings.expect("num_channels", settings.integer("num_channels"), config.model_channels);
     settings.expect("num_res_blocks", settings.integer("num_res_blocks"), config.res_blocks);
@@ -158,7 +158,8 @@ inline void check_architecture(official_settings& settings, const unet_config& c
     }
 }
 
-/// Heads and their order: from the settings, else from the published network of this shape, else the official defaults.
+/// Sets heads and the order of their weights: from the settings, else from the published network of this architecture,
+/// else the official defaults.
 inline void read_attention(official_settings& settings, unet_config& config, std::vector<std::string>& remarks) {
     const auto heads = settings.integer("num_heads");
     const auto head_channels = settings.integer("num_head_channels");
@@ -196,7 +197,7 @@ inline void read_attention(official_settings& settings, unet_config& config, std
     }
 }
 
-/// prediction_type in the words of guided-diffusion and of diffusers; not given: what predict_xstart says.
+/// The setting prediction_type, in the words of guided-diffusion or of diffusers; without it, what predict_xstart says.
 inline prediction_type official_prediction(official_settings& settings) {
     const bool x0 = settings.boolean("predict_xstart").value_or(false);
     return settings
@@ -209,7 +210,8 @@ inline prediction_type official_prediction(official_settings& settings) {
         .value_or(x0 ? prediction_type::x_0 : prediction_type::epsilon);
 }
 
-/// variance_type, which has to fit the network's channels; not given: what learn_sigma and sigma_small say.
+/// The setting variance_type; without it, what the network's channels and sigma_small say. Throws format_error when the
+/// setting does not fit the network's channels.
 inline variance_type official_variance(official_settings& settings, const unet_config& network,
                                        std::vector<std::string>& remarks) {
     const bool small = settings.boolean("sigma_small").value_or(false);
@@ -226,10 +228,11 @@ inline variance_type official_variance(official_settings& settings, const unet_c
                             variance_type::learned_range, network, remarks);
 }
 
-/// The training schedule; `summary` becomes what people call it.
+/// The training schedule. `summary` becomes its name for people.
 inline noise_schedule official_schedule(official_settings& settings, std::string& summary) {
     const auto legacy_steps = settings.integer("steps", 1, most_diffusion_steps);
-    const int steps = settings.integer("diffusion_steps", 1, most_diffusion_steps).value_or(legacy_steps.value_or(1000));
+    const int steps =
+        settings.integer("diffusion_steps", 1, most_diffusion_steps).value_or(legacy_steps.value_or(1000));
     const auto name = settings.string("noise_schedule").value_or("linear");
     if (const auto betas = settings.numbers("betas")) {
         summary = "given betas";
@@ -303,7 +306,7 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
     if (!given.given()) {
         remarks.emplace_back("no JSON was given: epsilon prediction and the linear schedule of 1000 steps are assumed");
     }
-    // Settings of training, or of a run, that change nothing here.
+    // Settings of training or of a run: they change nothing here.
     for (const char* key : {"dropout", "use_checkpoint", "use_fp16", "use_kl", "rescale_learned_sigmas", "dims",
                             "conv_resample", "timestep_respacing", "in_channels", "out_channels"}) {
         given.find(key);

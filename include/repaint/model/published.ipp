@@ -31,9 +31,8 @@ REPAINT_INLINE const published_network* find_published(const unet_config& config
 }
 
 REPAINT_INLINE unet_config published_config(std::string_view name, int classes) {
-    const auto from =
-        std::find_if(published_networks.begin(), published_networks.end(),
-                     [name](const published_network& candidate) { return candidate.name == name; });
+    const auto from = std::find_if(published_networks.begin(), published_networks.end(),
+                                   [name](const published_network& candidate) { return candidate.name == name; });
     if (from == published_networks.end()) {
         throw std::invalid_argument("there is no published network " + std::string(name));
     }

@@ -17,7 +17,7 @@ namespace repaint {
 
 namespace detail {
 
-/// FNV-1a: unlike std::hash the same number everywhere.
+/// FNV-1a. It gives equal numbers on every platform, which std::hash does not.
 constexpr std::uint64_t hash_of(std::string_view name) {
     std::uint64_t hash = 0xCBF29CE484222325U;
     for (const char c : name) {

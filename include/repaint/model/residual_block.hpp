@@ -10,8 +10,8 @@
 
 namespace repaint {
 
-/// Norm, SiLU, convolution; norm, embedding, SiLU, convolution; plus the shortcut. A block that resamples does so between
-/// the first SiLU and its convolution, and resamples the shortcut, too (BigGAN's up and down blocks).
+/// Norm, SiLU, convolution; norm, embedding, SiLU, convolution; plus the shortcut. A block that resamples does so
+/// between the first SiLU and its convolution, and resamples the shortcut, too (BigGAN's up and down blocks).
 template <network_backend B> class residual_block {
 public:
     /// Takes its weights under `name`, e.g. "input_blocks.1.0". The sum with the shortcut is divided by the divisor.

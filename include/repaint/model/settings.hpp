@@ -32,8 +32,8 @@ public:
     /// A reader without settings; add() and add_members_of() give it some.
     settings_reader() = default;
 
-    /// The settings of an object. `path` is what messages put before a key: "data.eval.faces" for a nested object, empty
-    /// for the outermost. Throws format_error unless `root` is an object.
+    /// The settings of an object. `path` is what messages put before a key: "data.eval.faces" for a nested object,
+    /// empty for the outermost. Throws format_error unless `root` is an object.
     settings_reader(const json_value& root, std::string path, settings_wording wording);
 
     /// Adds a setting. Of several values under one key the first counts.

@@ -23,7 +23,7 @@ namespace repaint {
 
 namespace detail {
 
-/// The most that an integer setting may be, and with a minus the least.
+/// Integer settings are accepted from -largest_setting to largest_setting.
 inline constexpr int largest_setting = 1'000'000'000;
 
 inline int integer_of(const json_value& v) {

@@ -32,7 +32,7 @@ public:
     embedding_mlp(B& b, const unet_config& config, weight_map& weights);
 
     /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional
-    /// network. The SiLU opens every residual block's projection; it is applied once, here.
+    /// network. Every residual block's projection begins with this SiLU, so it is applied once.
     template <executes<B> E> tensor_of<E> operator()(E& b, float timestep, std::span<const int> labels) const;
 
 private:

@@ -18,20 +18,21 @@
 namespace repaint {
 
 /// The U-Net of diffusion models (Ho et al. 2020, Dhariwal and Nichol 2021), written once over the network primitives.
-/// It asks for its weights by guided-diffusion's names; a name_map tells what another family calls them.
-/// Immutable after construction; may serve several backend objects of one kind, and any that executes its weights.
+/// It asks for its weights by guided-diffusion's names; a name_map translates them for other families. Immutable after
+/// construction: it may serve several backend objects of one kind, and every backend that executes its weights.
 template <network_backend B> class unet {
 public:
     using embedding = network_embedding<B>;
 
-    /// Packs the weights it takes from `weights`, which keeps the account of missing, mis-shaped and unused names.
+    /// Takes its weights from `weights` and packs them; weights.finish() tells what was missing, mis-shaped or left
+    /// over.
     unet(B& b, const unet_config& config, weight_map& weights);
 
     [[nodiscard]] const unet_config& config() const { return config_; }
 
-    /// The embedding of one timestep (as the network was trained to read it), and of one label per image when the
-    /// network is class-conditional. Compute it once per distinct timestep. Throws std::invalid_argument on missing or
-    /// wrong labels.
+    /// The embedding of one timestep, on the scale that the network was trained with, and of one label per image when
+    /// the network is class-conditional. Callers compute it once per timestep. Throws std::invalid_argument as
+    /// check_labels.
     template <executes<B> E>
     [[nodiscard]] network_embedding<E> embed(E& b, float timestep, std::span<const int> labels = {}) const;
 
@@ -89,8 +90,8 @@ unet<B>::unet(B& b, const unet_config& config, weight_map& weights)
         }
     }
 
-    last_norm_ = b.pack_norm(weights.take("out.0.weight", {channels, 1, 1, 1}),
-                             weights.take("out.0.bias", {channels, 1, 1, 1}));
+    last_norm_ =
+        b.pack_norm(weights.take("out.0.weight", {channels, 1, 1, 1}), weights.take("out.0.bias", {channels, 1, 1, 1}));
     last_ = b.pack_conv2d(weights.take("out.2.weight", {config.out_channels, channels, 3, 3}),
                           weights.take("out.2.bias", {config.out_channels, 1, 1, 1}));
 }
@@ -101,8 +102,7 @@ network_embedding<E> unet<B>::embed(E& b, float timestep, std::span<const int> l
     check_labels(config_, labels);
     const auto shared = mlp_(b, timestep, labels);
     network_embedding<E> result;
-    for_each_residual(
-        [&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
+    for_each_residual([&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
     return result;
 }
 

@@ -25,7 +25,7 @@ namespace repaint {
 
 namespace detail {
 
-/// The first names of a list that an error message gives, and how many there are.
+/// The names of a list, of which an error message gives the first and the number.
 struct listed_names {
     static constexpr std::size_t shown = 8;
     std::size_t count = 0;
