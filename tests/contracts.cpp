@@ -111,7 +111,7 @@ static_assert(repaint::noise_source<repaint::recorded_noise, dry_backend>);
 static_assert(repaint::conditioner<repaint::known_region<dry_backend>, dry_backend, repaint::philox_noise>);
 static_assert(repaint::conditioner<const repaint::unconditional, dry_backend, repaint::philox_noise>);
 static_assert(repaint::denoiser<repaint::unet_denoiser<dry_backend>, dry_backend>);
-static_assert(repaint::executes<repaint::rehearsal<dry_backend>, dry_backend>);
+static_assert(repaint::executes<repaint::dry_run<dry_backend>, dry_backend>);
 static_assert(!repaint::provides_replay<dry_backend>);
 static_assert(repaint::walk<std::vector<repaint::transition>>);
 static_assert(!repaint::denoiser<repaint::philox_noise, dry_backend>);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -293,5 +294,14 @@ template <class B> consteval void require_backend() {
     static_assert(provides_forward_step<B>, "the backend lacks forward_step(x, z, mixing)");
     static_assert(provides_merge<B>, "the backend lacks merge(x, known, keep, z, mixing)");
 }
+
+namespace detail {
+
+/// What the faces of this library make of a backend that lacks something, so that the compiler's message is what
+/// require_backend says and nothing after it.
+struct unusable_backend {};
+template <class B> using usable = std::conditional_t<tensor_backend<B>, B, unusable_backend>;
+
+} // namespace detail
 
 } // namespace repaint

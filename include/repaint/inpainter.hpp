@@ -145,8 +145,14 @@ private:
     std::function<std::unique_ptr<any_condition<B>>(B&, tensor_of<B>, tensor_of<B>)> make_condition_;
 };
 
-template <class B> inpainter(B&, const diffusion_model<B>&) -> inpainter<B>;
-template <class B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<B>;
+/// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
+template <> class inpainter<detail::unusable_backend> {
+public:
+    template <class B, class... Rest> explicit inpainter(B&, Rest&&...) { require_backend<B>(); }
+    template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
+};
+
+template <class B, class D, class... Rest> inpainter(B&, const D&, Rest&&...) -> inpainter<detail::usable<B>>;
 
 // ---- definitions -----------------------------------------------------------------------------------------------------
 

@@ -75,8 +75,15 @@ private:
     sampling_options options_;
 };
 
-template <class B> unconditional_sampler(B&, const diffusion_model<B>&) -> unconditional_sampler<B>;
-template <class B> unconditional_sampler(B&, const diffusion_model<B>&, sampling_options) -> unconditional_sampler<B>;
+/// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
+template <> class unconditional_sampler<detail::unusable_backend> {
+public:
+    template <class B, class... Rest> explicit unconditional_sampler(B&, Rest&&...) { require_backend<B>(); }
+    template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
+};
+
+template <class B, class D, class... Rest>
+unconditional_sampler(B&, const D&, Rest&&...) -> unconditional_sampler<detail::usable<B>>;
 
 // ---- definitions -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@
 namespace repaint {
 
 /// A network on a backend, with everything that sampling has to know about it.
-template <network_backend B> struct diffusion_model {
+template <class B> struct diffusion_model {
     unet<B> network;
     diffusion_settings diffusion;
     model_description description;

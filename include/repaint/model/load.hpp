@@ -57,6 +57,13 @@ template <network_backend B> [[nodiscard]] diffusion_model<B> load_model(B& b, c
     return load_model(b, open_model(files));
 }
 
+/// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
+template <class B>
+requires(!network_backend<B>) detail::unusable_backend load_model(B&, const model_files&) {
+    require_backend<B>();
+    return {};
+}
+
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/backend/rehearsal.hpp>
+#include <repaint/backend/dry_run.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/model/diffusion_model.hpp>
 
@@ -56,7 +56,7 @@ template <network_backend B> void unet_denoiser<B>::prepare(B& b, const shape4& 
         if (prepared_ == images) {
             return;
         }
-        rehearsal<B> dry(b, B::element_bytes);
+        dry_run<B> dry(b, B::element_bytes);
         (void)model_->network(dry, dry.allocate(images), model_->network.embed(dry, 0.0F, labels_));
         b.reserve(dry.peak_bytes());
         for (int t = 0; t < process_->size() && !prepared_; ++t) {

@@ -5,14 +5,15 @@
 
 namespace repaint {
 
-/// Runs a network whose weights B has packed without computing: dry_backend for networks that are there already.
-template <network_backend B> class rehearsal : public dry_backend {
+/// Runs a network whose weights B has packed, without computing: what dry_backend is for a network that has yet to be
+/// made.
+template <network_backend B> class dry_run : public dry_backend {
 public:
     using conv2d_weights = conv2d_weights_of<B>;
     using norm_weights = norm_weights_of<B>;
 
     /// Counts activations of `activation_bytes` per element. The backend must outlive it.
-    rehearsal(B& b, std::size_t activation_bytes) : dry_backend(activation_bytes), backend_(&b) {}
+    dry_run(B& b, std::size_t activation_bytes) : dry_backend(activation_bytes), backend_(&b) {}
 
     [[nodiscard]] conv2d_weights pack_conv2d(const host_weights& weights, const host_weights& bias) {
         return backend_->pack_conv2d(weights, bias);
