@@ -239,11 +239,12 @@ inline noise_schedule official_schedule(official_settings& settings, std::string
         return tabulated(settings, "betas", [&] { return noise_schedule(*betas); });
     }
     summary = name;
-    if (name == "linear") {
-        return tabulated(settings, "noise_schedule", [steps] { return noise_schedule::linear(steps); });
+    const char* counted = settings.has("diffusion_steps") ? "diffusion_steps" : "steps";
+    if (name == "linear") { // too few steps make a beta above 1
+        return tabulated(settings, counted, [steps] { return noise_schedule::linear(steps); });
     }
     if (name == "cosine") {
-        return tabulated(settings, "noise_schedule", [steps] { return noise_schedule::cosine(steps); });
+        return tabulated(settings, counted, [steps] { return noise_schedule::cosine(steps); });
     }
     if (name == "scaled_linear") {
         beta_schedule betas{.kind = beta_kind::scaled_linear, .steps = steps, .start = 0.00085, .end = 0.012};
