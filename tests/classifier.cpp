@@ -13,8 +13,11 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/inpainter.hpp>
 #include <repaint/model/guided_classifier.hpp>
+#include <repaint/model/guided_diffusion.hpp>
+#include <repaint/model/load.hpp>
 #include <repaint/unconditional_sampler.hpp>
 
 #include "support/compare.hpp"
@@ -377,7 +380,7 @@ TEST_CASE("a run stopped under guidance goes on bit for bit", "[classifier]") {
     const auto model = load_unet(b, part(file, "network."), metadata(file, "network"));
     const auto network = load(b, part(file, "classifier."));
     const std::vector<int> labels{7, 2};
-    const auto known = random_tensor({2, 3, 16, 16}, 3);
+    const auto known = random_images({2, 3, 16, 16}, 3);
     const host_tensor keep({1, 1, 16, 16});
     repaint::inpaint_options options{.timesteps = 6, .jumps = {.jump_length = 2, .jump_n_sample = 2}, .labels = labels};
     repaint::inpainter<repaint::cpu_backend> inpaint(b, model, options);
@@ -401,7 +404,7 @@ TEST_CASE("a run stopped under guidance goes on bit for bit", "[classifier]") {
         repaint::inpaint_options other{.timesteps = 10, .labels = labels, .system = how};
         repaint::inpainter<repaint::cpu_backend> refused(b, model, other);
         const repaint::class_guidance<repaint::cpu_backend> guide(network, inpaint.process(), labels, 1.0F);
-        CHECK_THROWS_WITH(refused.guide_with(guide), contains("guidance is part of the algorithm official only"));
+        CHECK_THROWS_WITH(refused.guide_with(guide), contains("guidance is part of the system official only"));
     }
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 
 /// What both halves of cuda_benchmark share: the clock, and where results go.

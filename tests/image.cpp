@@ -27,6 +27,7 @@
 #include <repaint/image/exif.hpp>
 #include <repaint/image/mask.hpp>
 #include <repaint/image/mask_canvas.hpp>
+#include <repaint/io/bytes.hpp>
 
 #include "support/catch.hpp"
 

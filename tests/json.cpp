@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/io/bytes.hpp>
 #include <repaint/io/atomic_file.hpp>
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/mapped_file.hpp>
 

@@ -14,6 +14,7 @@
 
 #include <repaint/diffusion/step.hpp>
 #include <repaint/diffusion/tables.hpp>
+#include <repaint/diffusion/timesteps.hpp>
 
 #include "support/catch.hpp"
 

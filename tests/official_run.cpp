@@ -15,10 +15,10 @@
 #include <vector>
 
 #include <repaint/backend/reference.hpp>
-#include <repaint/inpainter.hpp>
 #include <repaint/image/codecs.hpp>
-#include <repaint/io/npy.hpp>
 #include <repaint/image/official_crop.hpp>
+#include <repaint/inpainter.hpp>
+#include <repaint/io/npy.hpp>
 #include <repaint/io/safetensors.hpp>
 #include <repaint/model/load.hpp>
 

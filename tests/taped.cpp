@@ -9,6 +9,7 @@
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
 #include <repaint/backend/taped.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 
 #include "support/compare.hpp"

@@ -5,6 +5,7 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 
 #include "support/compare.hpp"

@@ -152,7 +152,11 @@ public:
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };
 
-template <class B, class D, class... Rest> inpainter(B&, const D&, Rest&&...) -> inpainter<detail::usable<B>>;
+template <tensor_backend B> inpainter(B&, const diffusion_model<B>&) -> inpainter<B>;
+template <tensor_backend B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<B>;
+template <class B, class D, class... Rest>
+requires(!tensor_backend<B>) inpainter(B&, const D&, Rest&&...)
+->inpainter<detail::unusable_backend>;
 
 // ---- definitions -----------------------------------------------------------------------------------------------------
 
@@ -216,32 +220,30 @@ template <class B> detail::run_parts<B> inpainter<B>::device_parts(tensor_of<B> 
     auto parts = this->parts(network_.for_run(*this->plan_, options_.labels, image.shape()));
     check_keep_shape(image.shape(), keep.shape());
     B& b = *this->backend_;
-    if (this->images_ != this->range_) {
-        image =
-            b.upload(rescaled(b.download(image), this->images_, this->range_)); // the caller's memory stays as it is
+    const bool composite = options_.composite && with_system(this->plan_->system, [](auto s) { return s.composites; });
+    if (make_condition_ && composite) {
+        throw std::invalid_argument("a conditioner of one's own takes images on the device over: set composite to "
+                                    "false, or give images on the host");
     }
+    using shared = std::shared_ptr<const tensor_of<B>>;
+    using pair = std::pair<tensor_of<B>, tensor_of<B>>;
+    if (this->plan_->system == sampling_system::monai) {
+        keep = b.upload(monai_system::keep_mask(b.download(keep)));
+    }
+    const auto of_network = [&] { return b.upload(rescaled(b.download(image), this->images_, this->range_)); };
+    const bool converts = this->images_ != this->range_;
     if (make_condition_) {
-        if (options_.composite) {
-            throw std::invalid_argument("a conditioner of one's own takes images on the device over: set composite to "
-                                        "false, or give images on the host");
-        }
-        this->complete(parts, condition(std::move(image), std::move(keep)), true);
+        this->complete(parts, condition(converts ? of_network() : std::move(image), std::move(keep)), true);
         return parts;
     }
-    with_system(this->plan_->system, [&](auto system) {
-        if (this->plan_->system == sampling_system::monai) {
-            keep = b.upload(system.keep_mask(b.download(keep)));
-        }
-        auto known = std::make_shared<const std::pair<tensor_of<B>, tensor_of<B>>>(std::move(image), std::move(keep));
-        using shared = std::shared_ptr<const tensor_of<B>>;
-        using held = detail::held_condition<B, known_region<B>>;
-        this->complete(
-            parts, std::make_unique<held>(known_region<B>(shared(known, &known->first), shared(known, &known->second))),
-            true);
-        if (options_.composite && system.composites) {
-            parts.known_on_device = std::move(known);
-        }
-    });
+    // The result keeps the images as they came, the condition has them in the range of the network.
+    shared known = converts ? std::make_shared<const tensor_of<B>>(of_network()) : nullptr;
+    auto given = std::make_shared<const pair>(std::move(image), std::move(keep));
+    known_region<B> region(known ? std::move(known) : shared(given, &given->first), shared(given, &given->second));
+    this->complete(parts, std::make_unique<detail::held_condition<B, known_region<B>>>(std::move(region)), true);
+    if (composite) {
+        parts.known_on_device = std::move(given);
+    }
     return parts;
 }
 

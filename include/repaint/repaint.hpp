@@ -4,6 +4,9 @@
 // kernels, <repaint/image/codecs.hpp> brings libpng and TurboJPEG, <repaint/evaluation/...> is included by who measures,
 // <repaint/diffusion/class_guidance.hpp> by who guides. This header brings no third-party one.
 
+// First, so that a compiler reaches what a backend lacks by the shortest way, and says so in the fewest lines.
+#include <repaint/model/diffusion_model.hpp>
+
 #include <repaint/concepts.hpp>
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
@@ -34,7 +37,6 @@
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/npy.hpp>
-#include <repaint/model/diffusion_model.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>
 #include <repaint/model/random_weights.hpp>
@@ -44,3 +46,9 @@
 #include <repaint/ops.hpp>
 #include <repaint/unconditional_sampler.hpp>
 #include <repaint/version.hpp>
+
+// Last: what repaint::cpu has compiled already, when cpu_backend was included before.
+#define REPAINT_FACADE
+#if defined(REPAINT_COMPILED) && defined(REPAINT_CPU_BACKEND)
+#include <repaint/backend/cpu/instantiations.hpp>
+#endif

@@ -82,8 +82,12 @@ public:
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };
 
+template <tensor_backend B> unconditional_sampler(B&, const diffusion_model<B>&) -> unconditional_sampler<B>;
+template <tensor_backend B>
+unconditional_sampler(B&, const diffusion_model<B>&, sampling_options) -> unconditional_sampler<B>;
 template <class B, class D, class... Rest>
-unconditional_sampler(B&, const D&, Rest&&...) -> unconditional_sampler<detail::usable<B>>;
+requires(!tensor_backend<B>) unconditional_sampler(B&, const D&, Rest&&...)
+->unconditional_sampler<detail::unusable_backend>;
 
 // ---- definitions -----------------------------------------------------------------------------------------------------
 

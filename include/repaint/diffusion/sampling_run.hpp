@@ -73,7 +73,8 @@ template <diffusion_backend B> struct run_parts {
     std::unique_ptr<any_loop<B>> loop;
     value_range range;  // of the network
     value_range images; // of what comes in and goes out
-    /// What the result keeps of the images; none: nothing. On the host, or on the device when the images came from there.
+    /// What the result keeps, images and mask as they came in; none: nothing. On the host, or on the device when they
+    /// came from there.
     std::optional<std::pair<host_tensor, host_tensor>> known;
     std::shared_ptr<const std::pair<tensor_of<B>, tensor_of<B>>> known_on_device;
 };
@@ -115,18 +116,23 @@ public:
           core_(std::move(parts), images, continued(from), from ? &from->x : nullptr, from ? from->position : 0) {}
 
     /// Goes on until the walk ends (returns true) or an observer stops it (returns false).
-    template <observer<B>... Observers> bool advance(Observers&&... observers) {
-        constexpr bool watches = ((std::invocable<Observers&, const progress&> || stop_source<Observers>) || ...);
-        constexpr bool shows = (std::invocable<Observers&, const preview<B>&> || ...);
-        std::function<bool(const progress&)> watch;
-        std::function<bool(const preview<B>&)> show;
-        if constexpr (watches) {
-            watch = [&](const progress& at) { return (told(observers, at) | ... | false); };
+    template <class... Observers> bool advance(Observers&&... observers) {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
+        if constexpr (each_is_an_observer) {
+            constexpr bool watches = ((std::invocable<Observers&, const progress&> || stop_source<Observers>) || ...);
+            constexpr bool shows = (std::invocable<Observers&, const preview<B>&> || ...);
+            std::function<bool(const progress&)> watch;
+            std::function<bool(const preview<B>&)> show;
+            if constexpr (watches) {
+                watch = [&](const progress& at) { return (told(observers, at) | ... | false); };
+            }
+            if constexpr (shows) {
+                show = [&](const preview<B>& seen) { return (told(observers, seen) | ... | false); };
+            }
+            return core_.advance(any_noise<B>(noise_), std::move(watch), std::move(show));
         }
-        if constexpr (shows) {
-            show = [&](const preview<B>& seen) { return (told(observers, seen) | ... | false); };
-        }
-        return core_.advance(any_noise<B>(noise_), std::move(watch), std::move(show));
     }
 
     [[nodiscard]] bool finished() const { return core_.finished(); }
@@ -252,18 +258,23 @@ template <diffusion_backend B> host_tensor run_core<B>::result() const {
     if (parts_.known) {
         return keep_known(parts_.known->first, parts_.known->second, drawn);
     }
+    if (parts_.known_on_device) {
+        const auto& [image, keep] = *parts_.known_on_device;
+        return keep_known(parts_.backend->download(image), parts_.backend->download(keep), drawn);
+    }
     return drawn;
 }
 
 template <diffusion_backend B> tensor_of<B> run_core<B>::device_result() {
     B& b = *parts_.backend;
-    if (parts_.known_on_device) {
-        const auto none = b.upload(host_tensor(at_.x.shape()));
-        ops::merge(b, at_.x, parts_.known_on_device->first, parts_.known_on_device->second, none, mixing{});
-    } else if (parts_.known) {
+    if (parts_.known) {
         return b.upload(result());
     }
     rescale(b, at_.x, parts_.range, parts_.images);
+    if (parts_.known_on_device) {
+        const auto none = b.upload(host_tensor(at_.x.shape()));
+        ops::merge(b, at_.x, parts_.known_on_device->first, parts_.known_on_device->second, none, mixing{});
+    }
     return std::move(at_.x);
 }
 

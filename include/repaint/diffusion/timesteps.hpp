@@ -24,8 +24,8 @@ struct timestep_spec {
 enum class timestep_spacing { leading, linspace, trailing };
 
 /// What a scheduler's configuration says about sampling, beside the training schedule. Unconditional sampling with the
-/// algorithms diffusers and monai follows it, and inpainting with monai. RePaintScheduler has nothing of the kind, so
-/// inpainting with diffusers does not, nor does the official algorithm.
+/// systems diffusers and monai follows it, and inpainting with monai. RePaintScheduler has nothing of the kind, so
+/// inpainting with diffusers does not, nor does the official system.
 struct scheduler_settings {
     std::optional<timestep_spacing> spacing = std::nullopt; ///< none: leading with diffusers, linspace with monai
     int offset = 0;         ///< added to every timestep; diffusers: of leading ones only

@@ -349,7 +349,7 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
         }
         result.scheduler.ddim = *name == "DDIMScheduler";
         if (*name != "DDPMScheduler" && *name != "DDIMScheduler" && *name != "RePaintScheduler") {
-            remarks.push_back("the algorithm diffusers samples with the steps of DDPMScheduler, or with an eta of "
+            remarks.push_back("the system diffusers samples with the steps of DDPMScheduler, or with an eta of "
                               "DDIMScheduler, not with those of " +
                               *name);
         }

@@ -440,7 +440,7 @@ REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value*
         result.diffusion.scheduler.ddim = scheduler == "DDIMScheduler";
         if (scheduler == "PNDMScheduler") {
             about.remarks.emplace_back(
-                "the steps of a PNDMScheduler are not known here: the algorithm monai makes those "
+                "the steps of a PNDMScheduler are not known here: the system monai makes those "
                 "of DDPMScheduler, or with an eta of DDIMScheduler");
         }
     }

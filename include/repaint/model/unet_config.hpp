@@ -102,7 +102,8 @@ void check_label_range(std::span<const int> labels, int classes, const char* who
 /// network has none.
 void check_labels(const unet_config& config, std::span<const int> labels);
 
-/// Throws shape_error unless images (n, c, h, w) have the network's channels and halve evenly down to its last level.
+/// Throws shape_error unless there are images (n, c, h, w) that have the network's channels and halve evenly down to its
+/// last level.
 void check_image_shape(const unet_config& config, const shape4& images);
 
 } // namespace repaint

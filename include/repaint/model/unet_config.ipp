@@ -90,6 +90,9 @@ REPAINT_INLINE void check_labels(const unet_config& config, std::span<const int>
 }
 
 REPAINT_INLINE void check_image_shape(const unet_config& config, const shape4& images) {
+    if (images.n < 1) {
+        throw shape_error("there are no images in a batch " + to_string(images));
+    }
     if (images.c != config.in_channels) {
         throw shape_error("the images have " + std::to_string(images.c) + " channels, the network takes " +
                           std::to_string(config.in_channels));

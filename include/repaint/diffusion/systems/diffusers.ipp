@@ -12,7 +12,7 @@ namespace repaint {
 
 REPAINT_INLINE std::vector<transition> diffusers_walk(int timesteps, const jump_options& options) {
     if (const char* name = detail::first_unknown_jump_option(options, {"jump_length", "jump_n_sample"})) {
-        throw std::invalid_argument(std::string("the algorithm diffusers knows jump_length and jump_n_sample only, ") +
+        throw std::invalid_argument(std::string("the system diffusers knows jump_length and jump_n_sample only, ") +
                                     name + " must be left alone");
     }
     jump_options jumps{.jump_length = options.jump_length, .jump_n_sample = options.jump_n_sample};

@@ -13,7 +13,7 @@
 namespace repaint {
 
 REPAINT_INLINE std::vector<transition> monai_walk(std::span<const int> timesteps, const jump_options& options) {
-    const auto refuse = [](const std::string& why) { throw std::invalid_argument("the algorithm monai " + why); };
+    const auto refuse = [](const std::string& why) { throw std::invalid_argument("the system monai " + why); };
     if (const char* name = detail::first_unknown_jump_option(options, {"n_sample"})) {
         refuse(std::string("does not jump, it passes n_sample times over every step: ") + name + " must be left alone");
     }
