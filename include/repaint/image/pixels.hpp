@@ -4,20 +4,23 @@
 #include <cstdint>
 #include <string>
 
-#include <repaint/image/picture.hpp>
+// picture.hpp ends with definitions that need this header, so it is not included here.
 
 /// How the functions of this folder look at the pixels of a picture.
 namespace repaint {
+
+struct picture;
 
 namespace detail {
 
 /// "640 x 480"
 std::string size_text(long long width, long long height);
 
-inline bool has_alpha(const picture& p) { return p.channels % 2 == 0; }
+/// True when the last channel is alpha.
+bool has_alpha(const picture& p);
 
 /// Channels without alpha: 1 or 3.
-inline int colour_channels(const picture& p) { return p.channels >= 3 ? 3 : 1; }
+int colour_channels(const picture& p);
 
 /// width * height
 std::size_t pixel_count(const picture& p);

@@ -6,6 +6,7 @@
 
 #include <repaint/config.hpp>
 #include <repaint/error.hpp>
+#include <repaint/image/picture.hpp>
 #include <repaint/image/pixels.hpp>
 
 namespace repaint {
@@ -15,6 +16,10 @@ namespace detail {
 REPAINT_INLINE std::string size_text(long long width, long long height) {
     return std::to_string(width) + " x " + std::to_string(height);
 }
+
+REPAINT_INLINE bool has_alpha(const picture& p) { return p.channels % 2 == 0; }
+
+REPAINT_INLINE int colour_channels(const picture& p) { return p.channels >= 3 ? 3 : 1; }
 
 REPAINT_INLINE std::size_t pixel_count(const picture& p) {
     return static_cast<std::size_t>(p.width) * static_cast<std::size_t>(p.height);
