@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/picture.hpp>
 

@@ -22,8 +22,8 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/networks.hpp"
 #include "support/published.hpp"
-#include "support/strict_cpu.hpp"
 
 using repaint::checkpoint;
 using repaint::host_tensor;
@@ -33,7 +33,7 @@ using repaint::tape_memory;
 namespace {
 
 using exact_backend = repaint::basic_reference_backend<double>;
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// Every file that tests/peers/make_classifier_goldens.py writes of a classifier.
 const std::vector<std::string> classifiers{"attention",

@@ -19,13 +19,14 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::shape4;
 
 namespace {
 
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend>;
+using backends = network_backends;
 
 /// A UNet2DModel of two levels, the lower one with attention, as torch.manual_seed(0) and its constructor leave it:
 /// the order of the layers is the order in which they draw.

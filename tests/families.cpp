@@ -25,6 +25,7 @@
 #include "support/compare.hpp"
 #include "support/golden.hpp"
 #include "support/hostile.hpp"
+#include "support/networks.hpp"
 #include "support/published.hpp"
 
 namespace fs = std::filesystem;
@@ -149,7 +150,7 @@ void check_refused(const std::string& name, const std::vector<refused_setting>& 
     }
 }
 
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend>;
+using backends = network_backends;
 
 } // namespace
 

@@ -14,6 +14,7 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::reference_backend;
@@ -22,7 +23,7 @@ using repaint::shape4;
 
 namespace {
 
-using backends = std::tuple<reference_backend, repaint::cpu_backend>;
+using backends = network_backends;
 
 /// One case of loops.safetensors.
 struct published_run {

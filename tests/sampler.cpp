@@ -12,7 +12,7 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
-#include "support/strict_cpu.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::reference_backend;
@@ -21,7 +21,7 @@ using repaint::shape4;
 namespace {
 
 /// Where a run is computed must not change what it means: these tests hold to the bit, or to a rounding, on each.
-using backends = std::tuple<reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// What the official program was run with: eps = 0.3 x + 0.1 sin(3 x) + 0.05 t / 1000, v = 0.5 cos(x) - 0.2.
 struct toy_denoiser {

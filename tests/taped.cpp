@@ -14,7 +14,7 @@
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
-#include "support/strict_cpu.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::shape4;
@@ -24,7 +24,7 @@ using repaint::taped;
 namespace {
 
 using exact_backend = repaint::basic_reference_backend<double>;
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// A network of tests/data/unet on a backend, with one of its golden inputs.
 template <class B> struct loaded {

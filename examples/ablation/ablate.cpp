@@ -51,7 +51,10 @@ std::map<std::string, std::string> dependencies_of(const ablate_command& command
     const auto name = [](const fs::path& file) { return repaint::printable(file.filename().string()); };
     std::string labels = command.labels.drawn ? "random" : "";
     for (const int label : command.labels.given) {
-        labels += (labels.empty() ? "" : " ") + std::to_string(label);
+        if (!labels.empty()) {
+            labels += ' ';
+        }
+        labels += std::to_string(label);
     }
     std::string columns;
     for (const auto& measure : measures) {

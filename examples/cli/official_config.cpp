@@ -144,7 +144,10 @@ std::string respacing_of(settings_reader& s) {
     }
     std::string list;
     for (const json_value& item : value->as_array()) {
-        list += (list.empty() ? "" : ",") + std::to_string(item.as_integer());
+        if (!list.empty()) {
+            list += ',';
+        }
+        list += std::to_string(item.as_integer());
     }
     return list;
 }

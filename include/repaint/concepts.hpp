@@ -315,6 +315,10 @@ namespace detail {
 /// What the faces of this library make of a backend that lacks something, so that the compiler's message is what
 /// require_backend says and nothing after it.
 struct unusable_backend {};
+struct anything {
+    template <class T> anything(T&&) {} // NOLINT
+};
+template <class B> using usable = std::conditional_t<tensor_backend<B>, B, unusable_backend>;
 
 } // namespace detail
 

@@ -58,14 +58,15 @@ public:
     /// A denoiser of the user's own over a process that is respaced already: options.timesteps is not looked at. A
     /// temporary is taken over. Throws std::invalid_argument when options do not fit together.
     template <class D>
-    requires denoiser<D, B> inpainter(B& b, D&& denoise, const diffusion_process& process, inpaint_options options = {})
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        inpainter(B& b, D&& denoise, const diffusion_process& process, inpaint_options options = {})
         : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(process, options), value_range{}, options) {}
 
     /// A denoiser of the user's own that was trained as `settings` say, by any of the systems. It is told indices of
     /// process(), whose schedule().timestep(t) are the timesteps of the training. Throws as above.
     template <class D>
-    requires denoiser<D, B> inpainter(B& b, D&& denoise, const diffusion_settings& settings,
-                                      inpaint_options options = {})
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        inpainter(B& b, D&& denoise, const diffusion_settings& settings, inpaint_options options = {})
         : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(settings, options), settings.data_range,
                     options) {}
 
@@ -84,24 +85,34 @@ public:
     /// Fills the images. image: (n, c, h, w), black and white as options.images says; keep: 1 = known, 0 = fill, (1 or n,
     /// 1 or c, h, w), soft values allowed. Throws shape_error and std::invalid_argument on what does not fit, cancelled
     /// when an observer stops. Observers: diffusion/sampler.hpp.
-    template <noise_source<B> N, observer<B>... Observers>
+    template <noise_source<B> N, class... Observers>
     [[nodiscard]] host_tensor operator()(const host_tensor& image, const host_tensor& keep, N noise,
                                          Observers&&... observers) const {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
         auto run = start(image, keep, std::move(noise));
-        if (!run.advance(std::forward<Observers>(observers)...)) {
-            throw cancelled();
+        if constexpr (each_is_an_observer) {
+            if (!run.advance(std::forward<Observers>(observers)...)) {
+                throw cancelled();
+            }
         }
         return run.result();
     }
 
     /// Fills images that are on the device already, such as b.view(...) or b.adopt(...), and returns a tensor of the
     /// backend. The values of image and keep are not checked. Throws as above.
-    template <noise_source<B> N, observer<B>... Observers>
+    template <noise_source<B> N, class... Observers>
     [[nodiscard]] tensor_of<B> operator()(tensor_of<B> image, tensor_of<B> keep, N noise,
                                           Observers&&... observers) const {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
         auto run = start(std::move(image), std::move(keep), std::move(noise));
-        if (!run.advance(std::forward<Observers>(observers)...)) {
-            throw cancelled();
+        if constexpr (each_is_an_observer) {
+            if (!run.advance(std::forward<Observers>(observers)...)) {
+                throw cancelled();
+            }
         }
         return std::move(run).device_result();
     }
@@ -148,12 +159,18 @@ private:
 /// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
 template <> class inpainter<detail::unusable_backend> {
 public:
-    template <class B, class... Rest> explicit inpainter(B&, Rest&&...) { require_backend<B>(); }
+    template <class B, class D, class... Rest> explicit inpainter(B&, const D&, Rest&&...) {
+        if constexpr (!std::same_as<D, diffusion_model<B>>) { // which has said so already
+            require_backend<B>();
+        }
+    }
+    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into diffusion_model<B>.
+    inpainter(const detail::anything&, const detail::unusable_backend&) {}
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };
 
-template <tensor_backend B> inpainter(B&, const diffusion_model<B>&) -> inpainter<B>;
-template <tensor_backend B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<B>;
+template <class B> inpainter(B&, const diffusion_model<B>&) -> inpainter<detail::usable<B>>;
+template <class B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<detail::usable<B>>;
 template <class B, class D, class... Rest>
 requires(!tensor_backend<B>) inpainter(B&, const D&, Rest&&...)
 ->inpainter<detail::unusable_backend>;

@@ -25,25 +25,30 @@ public:
 
     /// A denoiser of the user's own over a process that is respaced already, as of inpainter.
     template <class D>
-    requires denoiser<D, B> unconditional_sampler(B& b, D&& denoise, const diffusion_process& process,
-                                                  sampling_options options = {})
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        unconditional_sampler(B& b, D&& denoise, const diffusion_process& process, sampling_options options = {})
         : unconditional_sampler(b, own(std::forward<D>(denoise)), plan_sampling(process, options), value_range{},
                                 options) {}
 
     /// A denoiser of the user's own that was trained as `settings` say, as of inpainter.
     template <class D>
-    requires denoiser<D, B> unconditional_sampler(B& b, D&& denoise, const diffusion_settings& settings,
-                                                  sampling_options options = {})
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        unconditional_sampler(B& b, D&& denoise, const diffusion_settings& settings, sampling_options options = {})
         : unconditional_sampler(b, own(std::forward<D>(denoise)), plan_sampling(settings, options), settings.data_range,
                                 options) {}
 
     /// Images of the given shape, black and white as options.images says. Throws shape_error and std::invalid_argument on
     /// what does not fit, cancelled when an observer stops. Observers: diffusion/sampler.hpp.
-    template <noise_source<B> N, observer<B>... Observers>
+    template <noise_source<B> N, class... Observers>
     [[nodiscard]] host_tensor operator()(shape4 shape, N noise, Observers&&... observers) const {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
         auto run = start(shape, std::move(noise));
-        if (!run.advance(std::forward<Observers>(observers)...)) {
-            throw cancelled();
+        if constexpr (each_is_an_observer) {
+            if (!run.advance(std::forward<Observers>(observers)...)) {
+                throw cancelled();
+            }
         }
         return run.result();
     }
@@ -78,13 +83,19 @@ private:
 /// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
 template <> class unconditional_sampler<detail::unusable_backend> {
 public:
-    template <class B, class... Rest> explicit unconditional_sampler(B&, Rest&&...) { require_backend<B>(); }
+    template <class B, class D, class... Rest> explicit unconditional_sampler(B&, const D&, Rest&&...) {
+        if constexpr (!std::same_as<D, diffusion_model<B>>) { // which has said so already
+            require_backend<B>();
+        }
+    }
+    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into diffusion_model<B>.
+    unconditional_sampler(const detail::anything&, const detail::unusable_backend&) {}
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };
 
-template <tensor_backend B> unconditional_sampler(B&, const diffusion_model<B>&) -> unconditional_sampler<B>;
-template <tensor_backend B>
-unconditional_sampler(B&, const diffusion_model<B>&, sampling_options) -> unconditional_sampler<B>;
+template <class B> unconditional_sampler(B&, const diffusion_model<B>&) -> unconditional_sampler<detail::usable<B>>;
+template <class B>
+unconditional_sampler(B&, const diffusion_model<B>&, sampling_options) -> unconditional_sampler<detail::usable<B>>;
 template <class B, class D, class... Rest>
 requires(!tensor_backend<B>) unconditional_sampler(B&, const D&, Rest&&...)
 ->unconditional_sampler<detail::unusable_backend>;
