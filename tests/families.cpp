@@ -16,7 +16,7 @@
 #include <repaint/backend/reference.hpp>
 #include <repaint/io/safetensors.hpp>
 #include <repaint/model/diffusers.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 #include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/model_folder.hpp>

@@ -24,7 +24,9 @@
 
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
+#include <repaint/image/exif.hpp>
 #include <repaint/image/mask.hpp>
+#include <repaint/image/mask_canvas.hpp>
 #include <repaint/io/bytes.hpp>
 
 #include "support/catch.hpp"

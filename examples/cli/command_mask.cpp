@@ -12,7 +12,7 @@
 namespace cli {
 
 void make_mask(const mask_command& command) {
-    const auto kind = repaint::mask_kind_from(command.kind);
+    const auto kind = repaint::parse_mask_kind(command.kind);
     const auto size = parse_size(command.size);
     auto mask = repaint::make_mask(kind, size.w, size.h, command.seed);
     if (command.out.extension() == ".npy") {

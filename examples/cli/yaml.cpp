@@ -35,8 +35,8 @@ std::string place(const fs::path& file, std::size_t line) {
     return repaint::shown(file) + ", line " + std::to_string(line) + ": ";
 }
 
-/// Refuses what a parser that recurses could not bear: more brackets or indentation than any configuration has. Counts
-/// brackets in comments and quotes, too; an honest file has no fifty of those open.
+/// Refuses nesting, by brackets or indentation, that is deeper than any configuration's: the parser recurses and would
+/// run out of stack. Brackets in comments and quotes count, too; no honest file has fifty of them open.
 void check_text(const fs::path& file, std::string_view text) {
     if (text.size() > largest_file) {
         throw format_error(repaint::shown(file) + ": " + std::to_string(text.size()) +
@@ -165,7 +165,7 @@ private:
         text_ += typed;
     }
 
-    /// What PyYAML makes of a scalar without quotes, as JSON. Beyond it, 1e-4 is a number here.
+    /// A scalar without quotes as JSON, with the type that PyYAML gives it; but 1e-4 is a number here.
     static std::string plain(const std::string& value) {
         constexpr std::array<std::string_view, 5> nulls{"", "~", "null", "Null", "NULL"};
         constexpr std::array<std::string_view, 9> trues{"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
@@ -184,7 +184,7 @@ private:
         return found.empty() ? repaint::json_string(value) : found;
     }
 
-    /// The number as JSON writes it, empty when it is none.
+    /// The number as JSON writes it; empty when the text is no number.
     static std::string number(std::string_view value) {
         const bool negative = value.starts_with('-');
         if (negative || value.starts_with('+')) {

@@ -1,5 +1,5 @@
-// Everything of repaint::repaint that is no template, compiled once: see config.hpp. The CMake targets compile this file
-// for whatever links them; another build system does the same, or leaves REPAINT_COMPILED undefined.
+// Everything of repaint::repaint that is no template, compiled once: see config.hpp. The CMake targets compile this
+// file for whatever links them; another build system does the same, or leaves REPAINT_COMPILED undefined.
 #ifndef REPAINT_COMPILED
 #define REPAINT_COMPILED
 #endif
@@ -35,8 +35,10 @@
 #include <repaint/evaluation/psnr.ipp>
 #include <repaint/evaluation/ssim.ipp>
 #include <repaint/image/mask.ipp>
+#include <repaint/image/mask_canvas.ipp>
 #include <repaint/image/official_crop.ipp>
 #include <repaint/image/picture.ipp>
+#include <repaint/image/pixels.ipp>
 #include <repaint/inpainter.ipp>
 #include <repaint/io/atomic_file.ipp>
 #include <repaint/io/bytes.ipp>
@@ -44,6 +46,7 @@
 #include <repaint/io/json.ipp>
 #include <repaint/io/json_reader.ipp>
 #include <repaint/io/mapped_file.ipp>
+#include <repaint/io/new_weights.ipp>
 #include <repaint/io/npy.ipp>
 #include <repaint/io/pickle.ipp>
 #include <repaint/io/safetensors.ipp>
@@ -51,9 +54,10 @@
 #include <repaint/io/torch_checkpoint.ipp>
 #include <repaint/io/zip_archive.ipp>
 #include <repaint/model/block_names.ipp>
+#include <repaint/model/checkpoint_names.ipp>
 #include <repaint/model/classifier.ipp>
+#include <repaint/model/common_settings.ipp>
 #include <repaint/model/diffusers.ipp>
-#include <repaint/model/family.ipp>
 #include <repaint/model/folded_weights.ipp>
 #include <repaint/model/guided_classifier.ipp>
 #include <repaint/model/guided_diffusion.ipp>
@@ -61,6 +65,7 @@
 #include <repaint/model/model_folder.ipp>
 #include <repaint/model/monai.ipp>
 #include <repaint/model/presets.ipp>
+#include <repaint/model/published.ipp>
 #include <repaint/model/random_weights.ipp>
 #include <repaint/model/settings.ipp>
 #include <repaint/model/timestep_embedding.ipp>

@@ -10,16 +10,16 @@ namespace repaint {
 
 namespace detail {
 
-/// Throws shape_error unless truth (1 or n, c, h, w) goes with images (n, c, h, w).
+/// Throws shape_error, naming the measure, unless images are (n, c, h, w) and truth is (1 or n, c, h, w).
 void check_comparable(const shape4& images, const shape4& truth, const char* measure);
 
-/// Throws shape_error unless keep is (1 or n, 1 or c, h, w).
+/// Throws shape_error, naming the measure, unless images are (n, c, h, w) and keep is (1 or n, 1 or c, h, w).
 void check_hole(const shape4& images, const shape4& keep, const char* measure);
 
-/// The plane of channel c of image i; a tensor of one image or one channel stands for all.
+/// The plane of channel c of image i. A tensor of one image has it for every i, one of one channel for every c.
 const float* plane_of(const host_tensor& t, int i, int c);
 
-/// A sum in which every value counts as much as its pixel is missing, and its mean: NaN when nothing is missing.
+/// A mean in which every value has a weight, such as how much its pixel is missing. NaN when all weights are 0.
 struct weighted_mean {
     double sum = 0.0;
     double weight = 0.0;
@@ -28,7 +28,7 @@ struct weighted_mean {
     [[nodiscard]] double value() const { return sum / weight; }
 };
 
-/// How much a pixel belongs to the hole; without a mask all do.
+/// How much a pixel belongs to the hole, 1 - keep. keep: the plane of a mask; null: every pixel belongs to it.
 double hole_weight(const float* keep, std::size_t pixel);
 
 } // namespace detail

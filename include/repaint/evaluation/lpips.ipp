@@ -25,8 +25,8 @@ namespace repaint {
 
 namespace detail {
 
-/// The name that a tensor of any of the accepted files has in torchvision's AlexNet or lpips' linear layers; empty for
-/// what LPIPS has no use for.
+/// The name in torchvision's AlexNet or lpips' linear layers of a tensor of any accepted file; empty for a tensor that
+/// LPIPS does not use.
 inline std::string lpips_name(const std::string& name) {
     std::string_view rest = name;
     if (rest.starts_with("classifier.")) {
@@ -42,6 +42,31 @@ inline std::string lpips_name(const std::string& name) {
         return "lin" + std::string(rest.substr(5)); // lins.0.model.1.weight, the same as lin0.model.1.weight
     }
     return name;
+}
+
+REPAINT_INLINE void check_lpips_images(const shape4& images) {
+    if (images.c != 1 && images.c != 3) {
+        throw shape_error("lpips: images " + to_string(images) + " must have 3 channels, or 1 for grey");
+    }
+    if (images.h < alexnet_smallest_side || images.w < alexnet_smallest_side) {
+        throw shape_error("lpips: images " + to_string(images) + " are too small for AlexNet, which needs " +
+                          std::to_string(alexnet_smallest_side) + " pixels a side");
+    }
+}
+
+REPAINT_INLINE host_tensor lpips_input(const host_tensor& images, int i, const std::array<float, 3>& shift,
+                                       const std::array<float, 3>& scale) {
+    const shape4& s = images.shape();
+    host_tensor x({1, 3, s.h, s.w});
+    float* to = x.data();
+    for (int c = 0; c < 3; ++c) {
+        const float* from = plane_of(images, i, c);
+        const auto channel = static_cast<std::size_t>(c);
+        for (std::size_t at = 0; at < s.plane(); ++at) {
+            *to++ = (from[at] - shift[channel]) / scale[channel];
+        }
+    }
+    return x;
 }
 
 REPAINT_INLINE host_tensor max_pool_3x3_stride_2(const host_tensor& x) {
@@ -94,14 +119,14 @@ REPAINT_INLINE void normalise_channels(host_tensor& x) {
     }
 }
 
-/// map (h, w) stretched to height x width and added to sum: bilinear, the pixels' centres apart as their squares are
-/// (align_corners=False).
+/// Adds map (h, w), stretched bilinearly to height x width, to sum. Pixels are squares and their values stand in the
+/// centre (align_corners=False).
 inline void add_stretched(const std::vector<double>& map, int h, int w, std::vector<double>& sum, int height,
                           int width) {
     struct sample {
         std::size_t first;
         std::size_t second;
-        double part; ///< of the second
+        double part; ///< the weight of the second
     };
     const auto samples = [](int from, int to) {
         std::vector<sample> result;

@@ -5,11 +5,11 @@
 
 namespace repaint {
 
-/// The mean of independent measurements and how well it is known.
+/// The mean of independent measurements and its 95 % confidence interval.
 struct mean_interval {
     double mean = 0.0;         ///< NaN when nothing was counted
-    double half_width = 0.0;   ///< the mean's 95 % interval is mean -+ this; NaN for fewer than two
-    std::size_t count = 0;     ///< what went into the mean
+    double half_width = 0.0;   ///< the interval is mean -+ half_width; NaN for fewer than two
+    std::size_t count = 0;     ///< measurements that went into the mean
     std::size_t infinite = 0;  ///< left out: the PSNR of equal pictures
     std::size_t undefined = 0; ///< left out: NaN, a measure over a hole that is not there
 };

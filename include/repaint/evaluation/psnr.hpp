@@ -12,13 +12,13 @@ std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, co
 
 } // namespace detail
 
-/// The peak signal-to-noise ratio of every image in dB: 10 log10(range^2 / mean squared error), over pixels and channels.
-/// images: (n, c, h, w) in [-1, 1], truth: (1 or n, c, h, w). The same number as of the 8-bit pictures with a range of
-/// 255; infinite when they are equal. Throws shape_error.
+/// The peak signal-to-noise ratio of every image in dB: 10 log10(range^2 / mean squared error), over pixels and
+/// channels. images: (n, c, h, w) in [-1, 1], truth: (1 or n, c, h, w). Infinite for equal images; otherwise what 8-bit
+/// pictures with a range of 255 would give. Throws shape_error.
 std::vector<double> psnr(const host_tensor& images, const host_tensor& truth);
 
-/// The same over the hole: every squared error counts 1 - keep. keep: 1 = known, (1 or n, 1 or c, h, w). NaN when there
-/// is no hole.
+/// The peak signal-to-noise ratio of every image in dB over the hole: every squared error counts 1 - keep. keep: 1 =
+/// known, (1 or n, 1 or c, h, w). NaN when there is no hole. Throws shape_error.
 std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, const host_tensor& keep);
 
 } // namespace repaint

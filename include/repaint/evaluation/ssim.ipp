@@ -40,8 +40,8 @@ inline ssim_kernel ssim_kernel_of(ssim_window window) {
     return kernel;
 }
 
-/// The SSIM of two planes at every window that lies inside: calls found(row, column, value) with the window's centre.
-/// Row by row, so that it needs memory for a few rows only.
+/// Calls found(row, column, value) with the centre and the SSIM of every window that lies inside two planes. It goes
+/// row by row and needs memory for a few rows only.
 template <class F>
 void for_each_ssim(const float* x, const float* y, int h, int w, const ssim_kernel& kernel, F found) {
     constexpr double range = 255.0;

@@ -7,3 +7,7 @@
 #define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
 
 #include <repaint/image/codecs.ipp>
+#include <repaint/image/decoding.ipp>
+#include <repaint/image/exif.ipp>
+#include <repaint/image/jpeg.ipp>
+#include <repaint/image/png.ipp>

@@ -11,8 +11,8 @@ namespace repaint {
 /// picture, std::invalid_argument for a size outside 1 to 16384.
 picture official_crop(const picture& p, int size);
 
-/// The picture at another size, RGB and without alpha, resampled with a box filter as PIL has it. width, height: pixels,
-/// 1 or more. Throws shape_error for an inconsistent picture.
+/// The picture at another size, in RGB and without alpha, resampled with PIL's box filter. width, height: pixels, 1 or
+/// more. Throws shape_error for an inconsistent picture.
 picture box_resized(const picture& p, int width, int height);
 
 } // namespace repaint

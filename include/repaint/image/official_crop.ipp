@@ -12,6 +12,7 @@
 #include <repaint/config.hpp>
 #include <repaint/image/official_crop.hpp>
 #include <repaint/image/picture.hpp>
+#include <repaint/image/pixels.hpp>
 
 namespace repaint {
 

@@ -16,8 +16,8 @@ inline constexpr int max_picture_side = 65535;
 /// The largest width * height of a picture.
 inline constexpr std::size_t max_picture_pixels = std::size_t{1} << 28;
 
-/// 8-bit pixels as files hold them: rows from the top, pixels from the left, the channels of a pixel together (HWC).
-/// channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Alpha is straight: colours are not multiplied by it.
+/// 8-bit pixels in the order of files: rows from the top, pixels from the left, the channels of a pixel together (HWC).
+/// channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Colours are not multiplied by alpha.
 struct picture {
     int width = 0;
     int height = 0;
@@ -27,47 +27,26 @@ struct picture {
     friend bool operator==(const picture&, const picture&) = default;
 };
 
-/// What white means in a mask file: keep = white is known, paint = white is to be filled.
+/// The meaning of white in a mask file. keep: white is known. paint: white is to be filled.
 enum class mask_polarity { keep, paint };
 
-/// How [-1, 1] becomes a byte: nearest gives back every byte that to_tensor read; truncated is what the official
-/// RePaint program writes, which loses 1 from the bytes 1 to 63.
+/// How a value of [-1, 1] becomes a byte. nearest: every byte that to_tensor read comes back. truncated: as the
+/// official RePaint program writes, where bytes 1 to 63 come back one lower.
 enum class pixel_rounding { nearest, truncated };
-
-namespace detail {
-
-std::string size_text(long long width, long long height);
-
-std::size_t pixel_count(const picture& p);
-
-void check_picture(const picture& p, const std::string& operation);
-
-/// An allocated picture; callers have checked the extents.
-picture blank_picture(int width, int height, int channels, std::uint8_t value = 0);
-
-/// Rec. 601 luma in 16-bit fixed point, the rounding that PIL's mode "L" has.
-std::uint8_t luma(const std::uint8_t* rgb);
-
-/// Channel c of pixel i as seen by a tensor with `wanted` channels (1 or 3): grey replicated, RGB reduced to luma.
-std::uint8_t colour(const picture& p, std::size_t i, int c, int wanted);
-
-std::uint8_t over_white(std::uint8_t value, std::uint8_t alpha);
-
-} // namespace detail
 
 /// The picture as an image tensor: (1, channels, height, width) in [-1, 1], byte / 127.5 - 1 in float32.
 /// channels: 3 (grey is replicated) or 1 (RGB becomes Rec. 601 luma, rounded to a byte). Alpha is dropped.
 /// Throws shape_error for an inconsistent picture, std::invalid_argument for other channels.
 host_tensor to_tensor(const picture& p, int channels = 3);
 
-/// A mask picture as a keep mask (1 = known, 0 = fill): byte / 255, so soft values stay soft; paint inverts.
-/// (1, 1, h, w) for grey and for RGB whose channels agree, (1, 3, h, w) when they differ. Alpha is ignored; a mask
-/// that lives in the alpha channel alone (one colour, alpha not opaque everywhere) says nothing about its polarity and
-/// throws format_error. Throws shape_error for an inconsistent picture.
+/// A mask picture as a keep mask (1 = known, 0 = to be filled): byte / 255, or 1 - byte / 255 for paint, so soft values
+/// stay soft. Returns (1, 1, h, w) for grey and for RGB whose channels agree, (1, 3, h, w) when they differ. Alpha is
+/// ignored. Throws format_error for a mask that differs in alpha alone, because its polarity is unknown, and
+/// shape_error for an inconsistent picture.
 host_tensor keep_mask(const picture& p, mask_polarity polarity);
 
 /// Image `image_index` of (n, 1 or 3, h, w) in [-1, 1] as a grey or RGB picture: (x + 1) * 127.5, rounded and clamped;
-/// NaN is black. Throws shape_error for other shapes.
+/// NaN becomes 0. Throws shape_error for other shapes.
 picture to_picture(const host_tensor& images, int image_index = 0, pixel_rounding rounding = pixel_rounding::nearest);
 
 /// The output picture of an inpainting: where keep is 1, the bytes of `original`; elsewhere image `image_index` of
@@ -83,16 +62,17 @@ picture over_white(const picture& p);
 /// Throws shape_error for an inconsistent picture, std::invalid_argument for another orientation.
 picture oriented(const picture& p, int orientation);
 
-/// How contact_sheet lays out its pictures.
+/// The layout of a contact_sheet.
 struct contact_sheet_options {
-    int scale = 1;                                            ///< every pixel becomes scale x scale, 1 or more
+    int scale = 1;                                            ///< a pixel becomes scale x scale pixels; 1 or more
     int gap = 4;                                              ///< between and around the cells, in pixels of the sheet
     std::array<std::uint8_t, 3> background = {255, 255, 255}; ///< RGB
 };
 
-/// An RGB picture of rows of pictures. All cells are as large as the largest picture; smaller ones stand in the middle
-/// of theirs, alpha is shown over white, a default-constructed picture leaves its cell empty and short rows end early.
-/// Throws std::invalid_argument for impossible options or no picture, shape_error beyond the picture limits.
+/// An RGB picture of rows of pictures. Every cell is as wide as the widest and as tall as the tallest picture, and a
+/// smaller picture stands in the middle of its cell. Alpha is shown over white, a default-constructed picture leaves
+/// its cell empty, and short rows end early. Throws std::invalid_argument for impossible options or no picture,
+/// shape_error beyond the picture limits.
 picture contact_sheet(const std::vector<std::vector<picture>>& rows, const contact_sheet_options& options = {});
 
 } // namespace repaint

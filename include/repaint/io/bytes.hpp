@@ -24,10 +24,15 @@ template <class T> T load(const std::byte* from) {
     return value;
 }
 
-/// result = a + b. False, result untouched, when that overflows.
+inline unsigned byte_at(std::span<const std::byte> bytes, std::size_t at) { return static_cast<unsigned>(bytes[at]); }
+
+/// `length` bytes, 1 to 4, as an unsigned number. The caller guarantees that they are there.
+std::uint32_t number_at(std::span<const std::byte> bytes, std::size_t at, std::size_t length, bool big_endian);
+
+/// Sets result to a + b. Returns false, and leaves result as it is, when the sum overflows.
 bool checked_add(std::uint64_t a, std::uint64_t b, std::uint64_t& result);
 
-/// result = a * b. False, result untouched, when that overflows.
+/// Sets result to a * b. Returns false, and leaves result as it is, when the product overflows.
 bool checked_multiply(std::uint64_t a, std::uint64_t b, std::uint64_t& result);
 
 /// The bytes as characters, without a copy.
@@ -36,8 +41,11 @@ std::string_view as_text(std::span<const std::byte> bytes);
 /// The characters as bytes, without a copy.
 std::span<const std::byte> as_bytes(std::string_view text);
 
-/// "00 ff 12": the first bytes of a file, for messages about unknown formats.
+/// The bytes as messages show them: "00 ff 12".
 std::string hexadecimal(std::span<const std::byte> bytes);
+
+/// The text with A to Z as a to z, whatever the locale.
+std::string lower_case(std::string text);
 
 /// Throws format_error "path: what".
 [[noreturn]] void refuse(const std::string& path, const std::string& what);

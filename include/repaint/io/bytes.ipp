@@ -19,6 +19,15 @@ namespace repaint {
 
 namespace detail {
 
+REPAINT_INLINE std::uint32_t number_at(std::span<const std::byte> bytes, std::size_t at, std::size_t length,
+                                       bool big_endian) {
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < length; ++i) {
+        value = value << 8U | byte_at(bytes, at + (big_endian ? i : length - 1 - i));
+    }
+    return value;
+}
+
 REPAINT_INLINE bool checked_add(std::uint64_t a, std::uint64_t b, std::uint64_t& result) {
     if (b > std::numeric_limits<std::uint64_t>::max() - a) {
         return false;
@@ -53,6 +62,13 @@ REPAINT_INLINE std::string hexadecimal(std::span<const std::byte> bytes) {
         out += digits[c & 0xFU];
     }
     return out;
+}
+
+REPAINT_INLINE std::string lower_case(std::string text) {
+    for (char& c : text) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return text;
 }
 
 REPAINT_INLINE void refuse(const std::string& path, const std::string& what) {

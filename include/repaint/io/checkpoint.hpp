@@ -8,12 +8,12 @@
 
 namespace repaint {
 
-/// Reads the named tensors of a checkpoint, whatever of the accepted formats it is in: safetensors, an index with its
-/// files, or what torch.save wrote. The content decides, not the name. A prefix that all names carry is
+/// Reads the named tensors of a checkpoint: a safetensors file, a *.safetensors.index.json with the files it names, or
+/// what torch.save wrote. The content decides which it is, not the name. A prefix that all tensor names carry is
 /// stripped, which the notes tell. Throws format_error.
 checkpoint read_checkpoint(const std::shared_ptr<const mapped_file>& file);
 
-/// The same for a file by name, which it maps.
+/// Maps the file at `path` and reads its tensors as above. Throws format_error.
 checkpoint read_checkpoint(const std::string& path);
 
 } // namespace repaint

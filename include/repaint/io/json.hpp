@@ -17,8 +17,8 @@ class json_builder;
 
 } // namespace detail
 
-/// One value of a JSON text, with everything in it. Its accessors throw format_error naming the file, the line, the
-/// key, what was found and what was expected. Integers are exact: int64 or uint64, never through a double.
+/// One value of a JSON text, with everything inside it. Its accessors throw format_error, naming the file, the line,
+/// the key, what was found and what was expected. Integers are exact: int64 or uint64, never through a double.
 class json_value {
 public:
     using array_type = std::vector<json_value>;
@@ -33,7 +33,7 @@ public:
     [[nodiscard]] bool is_array() const { return kind_ == kind::array; }
     [[nodiscard]] bool is_object() const { return kind_ == kind::object; }
 
-    /// The value itself, when it has that type; the element of an array is asked this way.
+    /// The value itself. Throws format_error when it has another type or does not fit.
     [[nodiscard]] bool as_boolean() const;
     [[nodiscard]] std::int64_t as_integer() const;
     [[nodiscard]] std::uint64_t as_unsigned() const;
@@ -50,7 +50,7 @@ public:
     /// The member of an object under that key. Throws format_error when there is none.
     [[nodiscard]] const json_value& at(std::string_view key) const;
 
-    /// The member under that key, of that type.
+    /// The member of an object under that key. Throws format_error when there is none, or when it has another type.
     [[nodiscard]] bool boolean(std::string_view key) const;
     [[nodiscard]] std::int64_t integer(std::string_view key) const;
     [[nodiscard]] double number(std::string_view key) const;
@@ -64,7 +64,8 @@ public:
 private:
     friend class detail::json_builder;
 
-    // Tagged, not a std::variant: this header is part of repaint.hpp, and a variant of eight costs it a tenth of a second.
+    // A tagged union, no std::variant: repaint.hpp includes this header, and a variant of eight types takes compilers a
+    // tenth of a second.
     enum class kind : std::uint8_t { null, boolean, integer, unsigned_integer, real, string, array, object };
 
     void require(kind wanted, const char* what) const;
@@ -85,7 +86,7 @@ private:
     std::shared_ptr<const std::string> source_;
 };
 
-/// Parses a JSON text of up to 16 MB; source is what messages call it. Throws format_error with line and column.
+/// Parses a JSON text of up to 16 MB. source is what messages call the text. Throws format_error with line and column.
 json_value parse_json(std::string_view text, const std::string& source);
 
 /// Reads a JSON file of up to 16 MB. Throws format_error.

@@ -11,9 +11,9 @@ namespace repaint {
 
 namespace detail {
 
-/// Reads JSON (RFC 8259) as a stream of events and keeps nothing but its place: memory is the longest string that holds
-/// an escape, at most `longest_string` bytes. Strict: UTF-8 only, no comments, no trailing commas, nothing after the
-/// value, nesting up to 64. Keys are not compared with each other; the receiver of the events refuses duplicates.
+/// Reads JSON (RFC 8259) as a stream of events. It keeps its place in the text and one string with its escapes
+/// resolved, at most `longest_string` bytes. It is strict: UTF-8 only, no comments, no trailing commas, nothing after
+/// the value, nesting up to 64. It does not compare keys; the receiver of the events refuses duplicates.
 class json_reader {
 public:
     enum class event {
@@ -31,13 +31,13 @@ public:
         end
     };
 
-    /// How errors say where they are: people edit configurations by line, headers have only bytes.
+    /// How errors say where they are: by line and column in what people edit, by byte in the header of a file.
     enum class place { line_and_column, byte };
 
     static constexpr std::size_t longest_string = std::size_t{8} << 20U;
     static constexpr int deepest = 64;
 
-    /// The text must outlive the reader. source is what messages call it.
+    /// The text must outlive the reader. source is what messages call the text.
     json_reader(std::string_view text, std::string source, place where = place::line_and_column);
 
     /// The next event; `end` after the value. Throws format_error at the first character that is not JSON.
@@ -50,7 +50,7 @@ public:
     [[nodiscard]] double real() const { return real_; }
     [[nodiscard]] bool boolean() const { return boolean_; }
 
-    /// Line of the last event, counting from 1; cheap when asked for in order.
+    /// The line of the last event, counting from 1. Takes time in proportion to the text since the last call.
     [[nodiscard]] std::uint32_t line();
 
     /// Throws format_error with the place of the last event and a sentence about it.

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,16 +22,28 @@
 
 namespace repaint {
 
+namespace detail {
+
+/// Closes a file descriptor when its scope ends.
+struct file_closer {
+    int file;
+    ~file_closer() { ::close(file); }
+};
+
+inline std::string system_reason() { return std::generic_category().message(errno); }
+
+} // namespace detail
+
 REPAINT_INLINE mapped_file::mapped_file(std::string path) : path_(std::move(path)) {
     // O_NONBLOCK: opening a pipe must report it, not wait for a writer.
     const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
-        detail::refuse(path_, "cannot be opened: " + reason());
+        detail::refuse(path_, "cannot be opened: " + detail::system_reason());
     }
-    const closer closes{file};
+    const detail::file_closer closes{file};
     struct stat about {};
     if (::fstat(file, &about) != 0) {
-        detail::refuse(path_, "cannot be examined: " + reason());
+        detail::refuse(path_, "cannot be examined: " + detail::system_reason());
     }
     if (S_ISDIR(about.st_mode)) {
         detail::refuse(path_, "is a directory, expected a file");
@@ -42,7 +57,7 @@ REPAINT_INLINE mapped_file::mapped_file(std::string path) : path_(std::move(path
     }
     void* const at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
     if (at == MAP_FAILED) {
-        detail::refuse(path_, "cannot be mapped into memory: " + reason());
+        detail::refuse(path_, "cannot be mapped into memory: " + detail::system_reason());
     }
     mapping_ = at;
     bytes_ = {static_cast<const std::byte*>(at), size};
@@ -66,9 +81,13 @@ REPAINT_INLINE void mapped_file::forget(std::span<const std::byte> part) const {
     }
 }
 
+namespace detail {
+
 REPAINT_INLINE void forget_mapped(const void* file, std::span<const std::byte> part) {
     static_cast<const mapped_file*>(file)->forget(part);
 }
+
+} // namespace detail
 
 REPAINT_INLINE std::shared_ptr<const mapped_file> map_file(const std::string& path) {
     return std::make_shared<const mapped_file>(path);

@@ -22,7 +22,7 @@ enum class pickle_kind : std::uint8_t {
     none,
     boolean,
     integer,     // fits int64
-    long_number, // does not: its little-endian bytes
+    long_number, // does not fit int64: its little-endian bytes
     real,
     text,
     tuple,
@@ -31,7 +31,7 @@ enum class pickle_kind : std::uint8_t {
     global,  // index into pickle_globals
     storage, // index into unpickler::storage_views
     tensor,  // index into unpickler::tensors
-    opaque   // known to be harmless and of no interest: sets, byte strings, torch.Size
+    opaque   // harmless and not used: sets, byte strings, torch.Size
 };
 
 /// A value of a pickle. Containers, tensors and storages are numbers of objects that the unpickler owns, so values are
@@ -50,7 +50,7 @@ struct pickle_value {
     [[nodiscard]] std::string_view string() const { return {text, length}; }
 };
 
-/// What a name in a pickle may stand for. Nothing else is accepted, and none of it runs code of the file.
+/// What a name in a pickle may stand for. No other name is accepted, and no meaning runs code of the file.
 enum class pickle_meaning : std::uint8_t {
     ordered_dict,
     rebuild_tensor,
@@ -96,8 +96,8 @@ inline constexpr std::array<pickle_global, 24> pickle_globals = {{
 }};
 
 /// Reads the pickles that torch.save writes: protocol 2 with the opcodes of a state_dict, and the framing and memo
-/// opcodes that protocols 3 to 5 put around the same. It knows a dozen names and what each builds; anything else is
-/// refused by name, nothing is ever imported or called. Time is linear in the stream, memory is bounded by the limits.
+/// opcodes that protocols 3 to 5 add. It knows some twenty names and what each of them builds; it refuses every other
+/// name and never imports or calls anything. Time is linear in the stream, memory is bounded by the limits.
 class unpickler {
 public:
     static constexpr std::size_t most_values = std::size_t{1} << 20U;  // on the stack

@@ -41,7 +41,7 @@ struct safetensors_limits {
     static constexpr std::size_t metadata = std::size_t{16} << 20U;
 };
 
-inline std::optional<dtype> dtype_named(std::string_view name) {
+inline std::optional<dtype> parse_dtype(std::string_view name) {
     for (const dtype_entry& entry : dtypes) {
         if (name == entry.name) {
             return entry.type;
@@ -160,7 +160,7 @@ private:
         if (reader_.next() != event::string) {
             refuse("\"dtype\" must be a string");
         }
-        const std::optional<dtype> type = dtype_named(reader_.text());
+        const std::optional<dtype> type = parse_dtype(reader_.text());
         if (!type) {
             refuse("unknown dtype " + in_quotes(reader_.text()));
         }
@@ -286,7 +286,7 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
     for (auto& [name, entry] : header.entries) {
         entry.tensor.data = data.data() + entry.begin;
         entry.tensor.owner = file;
-        entry.tensor.done_with = forget_mapped;
+        entry.tensor.done_with = detail::forget_mapped;
     }
     while (!header.entries.empty()) {
         auto node = header.entries.extract(header.entries.begin());

@@ -15,7 +15,7 @@
 
 namespace repaint {
 
-/// Element types that files hold. complex64 and what follows it are known by size only and cannot become float32.
+/// Element types that files hold. complex64 and the types after it are known by size only and cannot become float32.
 enum class dtype {
     f64,
     f32,
@@ -89,15 +89,15 @@ bool converts_to_float(dtype type);
 /// "(256, 128, 3, 3)", as it appears in error messages.
 std::string to_string(const std::vector<std::int64_t>& extents);
 
-/// A tensor that lies in a file, usually mapped: where it is and how to walk it. Strides are in elements, 0 for an
-/// expanded axis, never negative. The readers of this library guarantee that every element lies inside the file.
+/// A tensor that lies in a file, which is usually mapped. Strides are in elements, 0 for an expanded axis, never
+/// negative. The readers of this library guarantee that every element lies inside the file.
 struct stored_tensor {
     std::vector<std::int64_t> shape;
     dtype type = dtype::f32;
     std::vector<std::int64_t> strides;
     const std::byte* data = nullptr;
     std::shared_ptr<const void> owner;
-    /// Told that values which were read in place are in use no more; null: nobody needs to know.
+    /// Called when values that were read in place are no longer used; null: nothing is called.
     void (*done_with)(const void* owner, std::span<const std::byte> bytes) = nullptr;
 
     /// Number of elements; 1 for a scalar.
@@ -110,27 +110,24 @@ struct stored_tensor {
 /// Row-major strides of a shape whose number of elements fits int64.
 std::vector<std::int64_t> contiguous_strides(const std::vector<std::int64_t>& shape);
 
-/// A description of values that stay where they are, for write_safetensors. The values must outlive it.
-/// Throws shape_error when the shape does not have that many elements.
+/// A description of float32 values that stay where they are, for write_safetensors. The values must outlive it. Throws
+/// shape_error when the shape does not have that many elements.
 stored_tensor describe(std::span<const float> values, std::vector<std::int64_t> shape);
 
-/// The same for a host_tensor, as four-dimensional F32.
+/// A description of a host_tensor as four-dimensional F32, for write_safetensors. The tensor must outlive it.
 stored_tensor describe(const host_tensor& tensor);
 
-void describe(host_tensor&&)
+void describe(host_tensor&&) = delete;
 
-    = delete;
-
-/// The same for raw bytes, as one-dimensional U8.
+/// A description of raw bytes as one-dimensional U8, for write_safetensors. The bytes must outlive it.
 stored_tensor describe(std::span<const std::byte> bytes);
 
-/// The named tensors of one checkpoint, and what its reader did that the user should know (notes: a prefix that was
-/// stripped, a wrapper that was opened). Tensors stay valid as long as they are held, the checkpoint itself may go.
+/// The named tensors of one checkpoint. A tensor keeps its file mapped, so it stays valid after the checkpoint is gone.
 struct checkpoint {
     std::map<std::string, stored_tensor> tensors;
     std::map<std::string, std::string> metadata;
-    std::vector<std::string> notes;
-    std::string format;
+    std::vector<std::string> notes; ///< what the reader did, for people: a prefix was stripped, a wrapper was opened
+    std::string format;             ///< "safetensors"
     std::string path;
 };
 
@@ -144,14 +141,14 @@ bool is_float_array(const stored_tensor& t);
 
 } // namespace detail
 
-/// The elements as weights of shape `as`, row-major. Contiguous aligned float32 stays in the file's mapping; anything
-/// else becomes a converted copy. name is used in messages. Throws shape_error when the numbers of elements differ,
-/// format_error when the type cannot become float32.
+/// The elements as weights of shape `as`, row-major. Contiguous aligned float32 stays in the file's mapping; every
+/// other tensor becomes a converted copy. name is what messages call the tensor. Throws shape_error when the numbers of
+/// elements differ, format_error when the type cannot become float32.
 host_weights read_weights(const stored_tensor& t, shape4 as, std::string_view name = "tensor");
 
 namespace detail {
 
-/// Drops a prefix that every tensor name carries, and says so in the notes. Wrappers of training programs add them.
+/// Drops a prefix that every tensor name carries, as wrappers of training programs add them, and adds a note.
 void strip_common_prefix(checkpoint& c);
 
 } // namespace detail

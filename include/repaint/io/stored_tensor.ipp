@@ -18,6 +18,7 @@
 #include <repaint/core/host_weights.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
+#include <repaint/io/new_weights.hpp>
 #include <repaint/io/stored_tensor.hpp>
 
 namespace repaint {
@@ -37,7 +38,8 @@ REPAINT_INLINE float widen_f16(std::uint16_t half) {
 
 inline float widen_bf16(std::uint16_t top) { return std::bit_cast<float>(static_cast<std::uint32_t>(top) << 16U); }
 
-/// Calls f with a function that reads the element at an address as float32. False when there is no such function.
+/// Calls f with a function that reads an element at an address as float32. Returns false, and calls nothing, when the
+/// type cannot become float32.
 template <class F> bool with_element_reader(dtype type, F f) {
     using at = const std::byte*;
     switch (type) {
@@ -198,10 +200,9 @@ REPAINT_INLINE host_weights read_weights(const stored_tensor& t, shape4 as, std:
                     tell(owner.get(), std::as_bytes(std::span(from, count)));
                 })};
     }
-    // At least one element, so that the pointer of an empty tensor is not null: null means "not read".
-    const std::shared_ptr<float[]> copy(new float[std::max<std::size_t>(count, 1)]);
-    detail::gather(t, name, copy.get());
-    return {as, std::shared_ptr<const float>(copy, copy.get())};
+    const detail::new_weights copy = detail::make_weights(as);
+    detail::gather(t, name, copy.values.data());
+    return copy.weights;
 }
 
 namespace detail {

@@ -11,10 +11,10 @@ namespace repaint {
 /// Reads the tensors of a file that torch.save wrote, in either of its formats, as views into the file's mapping that
 /// honour shared storages, offsets and strides. Nothing of the file is executed: a small pickle reader knows what a
 /// state_dict needs and refuses every other name. A wrapper such as {"state_dict": ...} is opened and a prefix that all
-/// names carry is stripped; both are told in the notes. Throws format_error.
+/// names carry is stripped; the notes tell of both. Throws format_error.
 checkpoint read_torch_checkpoint(const std::shared_ptr<const mapped_file>& file);
 
-/// The same for a file by name, which it maps.
+/// Maps the file at `path` and reads it as above. Throws format_error.
 checkpoint read_torch_checkpoint(const std::string& path);
 
 } // namespace repaint

@@ -167,8 +167,8 @@ private:
     std::size_t left_out_ = 0;
 };
 
-/// Weights are summed in files up to this size, in a fraction of a second. In larger ones that would mean to read every
-/// byte before the first weight is used.
+/// The checksums of weights are checked in files up to this size, in a fraction of a second. In larger files that would
+/// read every byte before the first weight is used.
 inline constexpr std::size_t most_summed_bytes = std::size_t{1} << 28U;
 
 /// The zip container of torch 1.6 and later: <root>/data.pkl describes the object, <root>/data/<key> hold the storages.

@@ -13,8 +13,9 @@ namespace repaint {
 
 namespace detail {
 
-/// The words of a family whose tensors are called down_blocks.0.resnets.0.norm1.weight and so on, as in diffusers and
-/// MONAI: what follows each block's own name.
+/// How a family names the layers inside its blocks, when the blocks themselves have the names that diffusers and MONAI
+/// share (down_blocks.0.resnets.0 and so on). Each word follows a block's name; `first`, `time_*`, `middle` and `last*`
+/// are whole names.
 struct block_words {
     const char* family = "";
     std::string first;          ///< convolution
@@ -25,8 +26,8 @@ struct block_words {
     std::string attention_norm; ///< of an attention block
     std::vector<std::string> qkv;
     std::string projection;            ///< of an attention block
-    std::string down, down_conv;       ///< what halves: its name in a level, and of its convolution when it is one
-    std::string up, up_conv;           ///< what doubles
+    std::string down, down_conv;       ///< what halves the rows: its name in a level, and that of its convolution
+    std::string up, up_conv;           ///< what doubles the rows: its name in a level, and that of its convolution
     std::array<std::string, 3> middle; ///< residual, attention, residual
     std::string last_norm, last;
 
@@ -36,13 +37,11 @@ struct block_words {
     [[nodiscard]] static std::string attention(const std::string& level, int i);
 };
 
-inline constexpr int most_levels = 12;
-
-/// Everything about the architecture that names and shapes tell; heads, groups and the like are left at their defaults.
-/// Throws format_error, naming the tensor, when they do not describe such a U-Net.
+/// The architecture as far as names and shapes tell it; heads, groups and the like keep their defaults. Throws
+/// format_error, naming the tensor, when names and shapes do not describe a U-Net of this family.
 unet_config infer_blocks(const checkpoint& file, const block_words& words);
 
-/// What the file calls the tensors of that network.
+/// The names that the file gives to the tensors of the network `config`.
 name_map names_of_blocks(const checkpoint& file, const unet_config& config, const block_words& words);
 
 } // namespace detail

@@ -9,7 +9,7 @@
 #include <repaint/error.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/checkpoint_names.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/model/weight_map.hpp>
 

@@ -15,11 +15,13 @@
 #include <repaint/core/text.hpp>
 #include <repaint/diffusion/betas.hpp>
 #include <repaint/error.hpp>
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/diffusers.hpp>
-#include <repaint/model/family.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
 
@@ -56,14 +58,15 @@ inline block_words diffusers_words(const checkpoint& file) {
     return words;
 }
 
-/// A kind of block, the way it is named in down_block_types and up_block_types.
+/// A kind of block that down_block_types and up_block_types name.
 struct diffusers_block {
     bool attention = false;
-    bool residual = false; ///< it is resampled by a residual block whatever downsample_type and upsample_type say
+    bool residual = false; ///< a residual block resamples, whatever downsample_type and upsample_type say
 };
 
-/// Throws format_error, naming the block, when it is none that this network has.
-inline diffusers_block block_named(const settings_reader& settings, const char* key, std::string name,
+/// The kind of block with that name. side: "Down" or "Up". Throws format_error when a UNet2DModel that can be read here
+/// has no such block.
+inline diffusers_block parse_block(const settings_reader& settings, const char* key, std::string name,
                                    const std::string& side) {
     if (name.starts_with("UNetRes")) { // what version 0.0 called them
         name.erase(0, 7);
@@ -83,12 +86,13 @@ inline diffusers_block block_named(const settings_reader& settings, const char* 
     settings.refuse(key, in_quotes(name), accepted);
 }
 
-/// Refuses, by what config.json calls them, blocks whose tensors are not those of this network.
+/// Throws format_error when config.json names kinds of blocks that cannot be read here. It comes before the tensors are
+/// looked at, because it says more than a tensor that is missing.
 inline void check_block_kinds(settings_reader& settings) {
     for (const bool up : {false, true}) {
         const char* key = up ? "up_block_types" : "down_block_types";
         for (const auto& name : settings.strings(key).value_or(std::vector<std::string>{})) {
-            block_named(settings, key, name, up ? "Up" : "Down");
+            parse_block(settings, key, name, up ? "Up" : "Down");
         }
     }
     settings.choice<bool>("resnet_time_scale_shift", {{"default", false}, {"scale_shift", true}});
@@ -98,7 +102,8 @@ inline void check_block_kinds(settings_reader& settings) {
     }
 }
 
-/// Checks the blocks of one side, in the order in which they run, against what the tensors said of levels.
+/// Checks the blocks that config.json lists for one side, in the order in which they run, against the levels that the
+/// tensors showed.
 inline void check_block_types(settings_reader& settings, const unet_config& config, bool up) {
     const char* key = up ? "up_block_types" : "down_block_types";
     const char* how = up ? "upsample_type" : "downsample_type";
@@ -116,7 +121,7 @@ inline void check_block_types(settings_reader& settings, const unet_config& conf
         const std::size_t at = up ? count - 1 - i : i;
         const unet_level& level = config.levels[at];
         const std::string& name = (*types)[i];
-        const auto block = block_named(settings, key, name, up ? "Up" : "Down");
+        const auto block = parse_block(settings, key, name, up ? "Up" : "Down");
         const auto contradicts = [&](const std::string& found) {
             settings.refuse(key, in_quotes(name) + " at position " + std::to_string(i),
                             "a block " + found + ", as the checkpoint's tensors have it");
@@ -137,8 +142,8 @@ inline void check_block_types(settings_reader& settings, const unet_config& conf
     }
 }
 
-/// Channels of one attention head: attention_head_dim, whose null and absence mean different things in different
-/// versions.
+/// Sets the heads of every level from attention_head_dim, the channels of one head. null and a missing key mean
+/// different things in different versions of diffusers.
 inline void read_diffusers_heads(settings_reader& settings, const checkpoint& file, const block_words& words,
                                  unet_config& config, std::vector<std::string>& remarks) {
     const auto said = settings.integer("attention_head_dim", 1, 1 << 20);
@@ -262,9 +267,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
         settings.refuse("downsample_padding", "0, 1");
     }
     if (const auto act = settings.string("act_fn")) {
-        std::string lower = *act;
-        std::transform(lower.begin(), lower.end(), lower.begin(),
-                       [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+        const std::string lower = lower_case(*act);
         if (lower != "silu" && lower != "swish") {
             settings.refuse("act_fn", "silu, swish");
         }
@@ -298,7 +301,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
             about.remarks.push_back("trained at " + std::to_string((*sizes)[1]) + "x" + std::to_string((*sizes)[0]));
         }
     }
-    // What changes nothing after training, and what averaging of weights leaves behind.
+    // Settings of training and of averaged weights (EMA): they change nothing here.
     for (const char* key : {"dropout", "num_train_timesteps", "decay", "inv_gamma", "min_decay", "optimization_step",
                             "power", "update_after_step", "use_ema_warmup"}) {
         settings.find(key);
@@ -315,7 +318,7 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
     diffusion_settings result;
     auto& remarks = about.remarks;
     if (const auto name = settings.string("_class_name")) {
-        // Those that are configured by betas.
+        // The schedulers that are configured by betas.
         constexpr std::array<std::string_view, 22> known{"DDPM",
                                                          "DDPMParallel",
                                                          "DDIM",
@@ -379,7 +382,8 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
     }
     about.schedule += ", " + std::to_string(result.training.size()) + " steps";
     result.reading.prediction = read_prediction(settings);
-    // The logarithms are another way to the same variance; `learned` is the variance itself there.
+    // fixed_small_log and fixed_large_log give the variance by way of its logarithm. For diffusers `learned` is the
+    // variance itself.
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},
                                                          {"fixed_small_log", variance_type::fixed_small},
@@ -436,7 +440,7 @@ REPAINT_INLINE family_model read_diffusers(const checkpoint& file, const diffuse
     auto& about = result.description;
     detail::settings_reader network;
     detail::settings_reader scheduler;
-    // What is given may hold keys for both; null there stands for nothing in scheduler_config.json's.
+    // The given settings may hold keys of both files. A null among them does not hide a value of scheduler_config.json.
     if (from.given != nullptr) {
         for (const auto& [key, value] : from.given->as_object()) {
             const bool of_scheduler =

@@ -10,11 +10,11 @@
 #include <repaint/model/load.hpp>
 #include <repaint/model/weight_map.hpp>
 
-/// guided-diffusion's classifiers of noisy images: the architecture is read off names and shapes, and checked against a
-/// JSON with that code's own keys (classifier_width, classifier_depth, ...) where there is one.
+/// guided-diffusion's classifiers of noisy images. The architecture is read off names and shapes and, when there is a
+/// JSON with guided-diffusion's own keys (classifier_width, classifier_depth, ...), checked against it.
 namespace repaint {
 
-/// A classifier that has been read and checked, but is on no backend yet.
+/// A classifier that has been read and checked and is not on a backend yet.
 struct opened_classifier {
     checkpoint file;
     classifier_config network;
@@ -23,10 +23,9 @@ struct opened_classifier {
 
 namespace detail {
 
-const char* name_of(classifier_pool pool);
-
-/// Residual blocks per level: of those that explain the tensors, those that make attention pooling over side x side
-/// positions (0: there is none) fit the picture's size (0: not known), the one that the settings say or the likeliest.
+/// The residual blocks per level. Candidates are the numbers that explain the tensors and, with attention pooling over
+/// side x side positions, the size of the images; the settings choose among them, else the likeliest is taken. side: 0
+/// without attention pooling. image_size: 0 when it is not known. Throws format_error when there is no candidate.
 int classifier_depth(const checkpoint& file, int blocks, int side, int image_size, official_settings& given,
                      std::vector<std::string>& remarks);
 
@@ -35,9 +34,10 @@ int classifier_depth(const checkpoint& file, int blocks, int side, int image_siz
 /// True when the names are those of a guided-diffusion classifier.
 bool is_guided_classifier(const checkpoint& file);
 
-/// Reads the architecture of a classifier. settings: null, or an object with the official keys, of which those that
-/// start with "classifier_" and image_size are looked at. image_size: what the network it is to guide was trained at, 0
-/// when that is not known. Throws format_error when the file is no such classifier or a setting contradicts it.
+/// Reads the architecture of a classifier. settings: null, or an object with guided-diffusion's keys; "classifier_..."
+/// and image_size are read. image_size: rows and columns of the images of the network that the classifier is to guide;
+/// 0 when that is not known. Throws format_error when the file is no guided-diffusion classifier or a setting
+/// contradicts the tensors.
 std::pair<classifier_config, model_description> read_guided_classifier(const checkpoint& file,
                                                                        const json_value* settings, int image_size = 0);
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <iterator>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +16,7 @@
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
-#include <repaint/model/block_names.hpp>
+#include <repaint/model/checkpoint_names.hpp>
 #include <repaint/model/classifier.hpp>
 #include <repaint/model/guided_classifier.hpp>
 #include <repaint/model/guided_diffusion.hpp>
@@ -29,7 +30,7 @@ inline std::vector<int> classifier_shape(const checkpoint& file, const std::stri
     return required_shape(file, name, rank, "guided-diffusion classifier");
 }
 
-/// The pool that the names of the head belong to. Throws format_error when there is none.
+/// The pool that the names of the head belong to. Throws format_error when the names are those of no pool.
 inline classifier_pool pool_of(const checkpoint& file) {
     if (has_tensor(file, "out.2.positional_embedding")) {
         return classifier_pool::attention;
@@ -44,17 +45,8 @@ inline classifier_pool pool_of(const checkpoint& file) {
                                           "out.2.positional_embedding nor out.3.weight nor out.2.weight");
 }
 
-REPAINT_INLINE const char* name_of(classifier_pool pool) {
-    switch (pool) {
-    case classifier_pool::adaptive: return "adaptive";
-    case classifier_pool::attention: return "attention";
-    case classifier_pool::spatial: return "spatial";
-    default: return "spatial_v2";
-    }
-}
-
-/// True when blocks of `depth` residual blocks and one that halves explain the tensors: channels change and attention
-/// starts only where a level does, and what halves has no attention.
+/// True when levels of `depth` residual blocks and one halving block explain the tensors: channels change and attention
+/// starts only at the first block of a level, and a halving block has no attention.
 inline bool explains(const checkpoint& file, int blocks, int depth) {
     if (depth < 1 || blocks % (depth + 1) != 0 || blocks / (depth + 1) > most_levels) {
         return false;
@@ -77,8 +69,8 @@ inline bool explains(const checkpoint& file, int blocks, int depth) {
     return true;
 }
 
-/// Residual blocks per level that explain the tensors, the likeliest first: the published 2 and 4, then 1, 3, 5 and so
-/// on. Throws format_error when there are none.
+/// The numbers of residual blocks per level that explain the tensors, the likeliest first: the published 2 and 4, then
+/// 1, 3, 5 and so on. Throws format_error when no number does.
 inline std::vector<int> possible_depths(const checkpoint& file, int blocks) {
     std::vector<int> candidates{2, 4, 1, 3};
     for (int depth = 5; depth < blocks; ++depth) {
@@ -86,7 +78,7 @@ inline std::vector<int> possible_depths(const checkpoint& file, int blocks) {
     }
     for (int i = 1; i < blocks; ++i) {
         if (has_tensor(file, "input_blocks." + std::to_string(i) + ".0.op.weight")) {
-            candidates = {i - 1}; // what halves ends the first level
+            candidates = {i - 1}; // the halving block ends the first level
             break;
         }
     }
@@ -145,7 +137,7 @@ REPAINT_INLINE int classifier_depth(const checkpoint& file, int blocks, int side
     return said.value_or(depths.front());
 }
 
-/// Rows and columns of the map that attention pooling was made for. Throws format_error.
+/// Rows and columns of the features that attention pooling was made for. Throws format_error.
 inline int pooled_side(const checkpoint& file) {
     const int tokens = classifier_shape(file, "out.2.positional_embedding", 2)[1];
     const auto side = static_cast<int>(std::lround(std::sqrt(tokens - 1)));
@@ -156,7 +148,8 @@ inline int pooled_side(const checkpoint& file) {
     return side;
 }
 
-/// Everything about the architecture that names and shapes tell, with the depth from above.
+/// The architecture as names and shapes tell it for a head of that pool, attention pooling over side x side positions
+/// (0: there is none) and `depth` residual blocks per level.
 inline classifier_config infer_guided_classifier(const checkpoint& file, classifier_pool pool, int side, int depth) {
     classifier_config result;
     result.pool = pool;
@@ -164,7 +157,7 @@ inline classifier_config infer_guided_classifier(const checkpoint& file, classif
     body.in_channels = classifier_shape(file, "input_blocks.0.0.weight", 4)[1];
     body.model_channels = classifier_shape(file, "time_embed.0.weight", 2)[1];
     body.out_channels = body.in_channels;
-    body.head_channels = 64; // whatever else: create_classifier knows no other
+    body.head_channels = 64; // create_classifier always has heads of 64 channels
     body.res_blocks = depth;
     for (int level = 0; level < count_blocks(file, "input_blocks") / (depth + 1); ++level) {
         const std::string name = "input_blocks." + std::to_string(1 + level * (depth + 1));
@@ -193,7 +186,7 @@ inline classifier_config infer_guided_classifier(const checkpoint& file, classif
     return result;
 }
 
-/// Checks every architecture key that is given against what the tensors said. image_size: 0 when not known.
+/// Throws format_error when a setting contradicts what the tensors showed. image_size: 0 when it is not known.
 inline void check_classifier(official_settings& given, const classifier_config& found, int image_size) {
     const unet_config& body = found.body;
     if (image_size % body.size_multiple() != 0 && given.find("image_size") != nullptr) {
@@ -206,7 +199,7 @@ inline void check_classifier(official_settings& given, const classifier_config& 
                                                                         {"spatial", classifier_pool::spatial},
                                                                         {"spatial_v2", classifier_pool::spatial_v2}});
     if (pool) {
-        given.expect("classifier_pool", std::optional<std::string>(name_of(*pool)), std::string(name_of(found.pool)));
+        given.expect("classifier_pool", std::optional(to_string(*pool)), to_string(found.pool));
     }
     given.expect("classifier_use_scale_shift_norm", given.boolean("classifier_use_scale_shift_norm"),
                  body.scale_shift_norm);
@@ -253,12 +246,13 @@ read_guided_classifier(const checkpoint& file, const json_value* settings, int i
     if (given.find("classifier_scale") != nullptr) {
         about.remarks.emplace_back("the setting classifier_scale was ignored: it is the run's (--classifier-scale)");
     }
-    for (const auto& key : given.unknown()) {
+    const auto unknown = given.unknown();
+    for (const auto& key : std::set<std::string>(unknown.begin(), unknown.end())) {
         if (key.starts_with("classifier")) {
             about.remarks.push_back("the setting " + printable(key) + " is not known here and was ignored");
         }
     }
-    about.family = "guided-diffusion classifier, " + std::string(name_of(result.pool)) + " pool, " +
+    about.family = "guided-diffusion classifier, " + to_string(result.pool) + " pool, " +
                    std::to_string(result.classes) + " classes";
     about.image_size = size > 0 ? size : result.image_size;
     return {std::move(result), std::move(about)};

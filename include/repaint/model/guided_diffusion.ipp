@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -10,20 +9,23 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/text.hpp>
+#include <repaint/diffusion/process.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
-#include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/guided_diffusion.hpp>
+#include <repaint/model/model_description.hpp>
+#include <repaint/model/published.hpp>
 #include <repaint/model/unet_config.hpp>
 
 namespace repaint {
 
 namespace detail {
 
-/// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do
-/// not describe a guided-diffusion U-Net.
+/// The architecture as far as names and shapes tell it. Throws format_error, naming the tensor, when names and shapes
+/// do not describe a guided-diffusion U-Net.
 inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
     const auto block = [](const char* side, int index) { return std::string(side) + "." + std::to_string(index); };
     unet_config config;
@@ -58,9 +60,9 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
                            " output_blocks do not divide into levels of a guided-diffusion U-Net");
     }
     const int levels = outputs / (config.res_blocks + 1);
-    if (levels > 12) {
-        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) +
-                           " levels was found, at most 12 are accepted");
+    if (levels > most_levels) {
+        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) + " levels was found, at most " +
+                           std::to_string(most_levels) + " are accepted");
     }
     for (int level = 0; level < levels; ++level) {
         const std::string name = block("input_blocks", 1 + level * (config.res_blocks + 1));
@@ -93,21 +95,6 @@ REPAINT_INLINE official_settings::official_settings(const json_value* root) : gi
     }
 }
 
-inline const published_network* find_published(const unet_config& config) {
-    for (const auto& candidate : published_networks) {
-        std::array<int, 7> channels{};
-        for (std::size_t i = 0; i < std::min(config.levels.size(), channels.size()); ++i) {
-            channels[i] = config.levels[i].channels;
-        }
-        if (config.levels.size() <= channels.size() && channels == candidate.channels &&
-            config.model_channels == candidate.model_channels && config.res_blocks == candidate.res_blocks &&
-            config.resblock_updown && config.scale_shift_norm) {
-            return &candidate;
-        }
-    }
-    return nullptr;
-}
-
 REPAINT_INLINE std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size,
                                                    const unet_config& config) {
     std::vector<int> sides;
@@ -133,7 +120,7 @@ REPAINT_INLINE std::vector<int> attention_resolutions(int image_size, const unet
     return sides;
 }
 
-/// Checks every architecture key that is given against what the tensors said.
+/// Throws format_error when a setting contradicts what the tensors showed.
 inline void check_architecture(official_settings& settings, const unet_config& config) {
     settings.expect("num_channels", settings.integer("num_channels"), config.model_channels);
     settings.expect("num_res_blocks", settings.integer("num_res_blocks"), config.res_blocks);
@@ -163,10 +150,7 @@ inline void check_architecture(official_settings& settings, const unet_config& c
             settings.expect("channel_mult times num_channels", std::optional(said), found);
         }
     }
-    const auto image_size = settings.integer("image_size");
-    if (image_size && (*image_size < 1 || *image_size > 65535)) {
-        settings.refuse("image_size", std::to_string(*image_size), "1 to 65535");
-    }
+    const auto image_size = settings.integer("image_size", 1, 65535);
     const auto resolutions = settings.numbers("attention_resolutions");
     if (resolutions && image_size) {
         settings.expect("attention_resolutions", std::optional(listed_resolutions(*resolutions, *image_size, config)),
@@ -174,7 +158,8 @@ inline void check_architecture(official_settings& settings, const unet_config& c
     }
 }
 
-/// Heads and their order: from the settings, else from the published network of this shape, else the official defaults.
+/// Sets heads and the order of their weights: from the settings, else from the published network of this architecture,
+/// else the official defaults.
 inline void read_attention(official_settings& settings, unet_config& config, std::vector<std::string>& remarks) {
     const auto heads = settings.integer("num_heads");
     const auto head_channels = settings.integer("num_head_channels");
@@ -212,85 +197,72 @@ inline void read_attention(official_settings& settings, unet_config& config, std
     }
 }
 
-inline prediction_type prediction_from(official_settings& settings) {
+/// The setting prediction_type, in the words of guided-diffusion or of diffusers; without it, what predict_xstart says.
+inline prediction_type official_prediction(official_settings& settings) {
     const bool x0 = settings.boolean("predict_xstart").value_or(false);
-    const auto name = settings.string("prediction_type");
-    if (!name) {
-        return x0 ? prediction_type::x_0 : prediction_type::epsilon;
-    }
-    if (*name == "epsilon") {
-        return prediction_type::epsilon;
-    }
-    if (*name == "x_0" || *name == "sample") {
-        return prediction_type::x_0;
-    }
-    if (*name == "previous_x") {
-        return prediction_type::previous_x;
-    }
-    if (*name == "velocity" || *name == "v_prediction") {
-        return prediction_type::velocity;
-    }
-    settings.refuse("prediction_type", *name, "epsilon, x_0, velocity, previous_x");
+    return settings
+        .choice<prediction_type>("prediction_type", {{"epsilon", prediction_type::epsilon},
+                                                     {"x_0", prediction_type::x_0},
+                                                     {"velocity", prediction_type::velocity},
+                                                     {"previous_x", prediction_type::previous_x},
+                                                     {"sample", prediction_type::x_0},
+                                                     {"v_prediction", prediction_type::velocity}})
+        .value_or(x0 ? prediction_type::x_0 : prediction_type::epsilon);
 }
 
-inline variance_type variance_from(official_settings& settings, bool learned) {
+/// The setting variance_type; without it, what the network's channels and sigma_small say. Throws format_error when the
+/// setting does not fit the network's channels.
+inline variance_type official_variance(official_settings& settings, const unet_config& network,
+                                       std::vector<std::string>& remarks) {
     const bool small = settings.boolean("sigma_small").value_or(false);
-    const auto name = settings.string("variance_type");
-    if (!name) {
-        return learned ? variance_type::learned_range
-                       : (small ? variance_type::fixed_small : variance_type::fixed_large);
+    const bool learned = network.out_channels == 2 * network.in_channels;
+    const auto fixed = small ? variance_type::fixed_small : variance_type::fixed_large;
+    const auto said = settings.choice<variance_type>("variance_type", {{"learned_range", variance_type::learned_range},
+                                                                       {"learned", variance_type::learned},
+                                                                       {"fixed_small", variance_type::fixed_small},
+                                                                       {"fixed_large", variance_type::fixed_large}});
+    if (said && learned && !is_learned(*said)) {
+        settings.refuse("variance_type", "learned_range or learned, as the network has channels for a variance");
     }
-    constexpr std::array<std::pair<const char*, variance_type>, 4> names{
-        {{"learned_range", variance_type::learned_range},
-         {"learned", variance_type::learned},
-         {"fixed_small", variance_type::fixed_small},
-         {"fixed_large", variance_type::fixed_large}}};
-    for (const auto& [text, type] : names) {
-        if (*name == text) {
-            if (is_learned(type) != learned) {
-                settings.refuse("variance_type", *name,
-                                learned ? "learned_range or learned, as the network has channels for a variance"
-                                        : "fixed_small or fixed_large, as the network has no channels for a variance");
-            }
-            return type;
-        }
-    }
-    settings.refuse("variance_type", *name, "learned_range, learned, fixed_small, fixed_large");
+    return checked_variance(settings, said.value_or(learned ? variance_type::learned_range : fixed),
+                            variance_type::learned_range, network, remarks);
 }
 
-inline diffusion_settings read_diffusion(official_settings& settings, const unet_config& config, std::string& summary) {
+/// The training schedule. `summary` becomes its name for people.
+inline noise_schedule official_schedule(official_settings& settings, std::string& summary) {
+    const auto legacy_steps = settings.integer("steps", 1, most_diffusion_steps);
+    const int steps =
+        settings.integer("diffusion_steps", 1, most_diffusion_steps).value_or(legacy_steps.value_or(1000));
+    const auto name = settings.string("noise_schedule").value_or("linear");
+    if (const auto betas = settings.numbers("betas")) {
+        summary = "given betas";
+        return tabulated(settings, "betas", [&] { return noise_schedule(*betas); });
+    }
+    summary = name;
+    const char* counted = settings.has("diffusion_steps") ? "diffusion_steps" : "steps";
+    if (name == "linear") { // too few steps make a beta above 1
+        return tabulated(settings, counted, [steps] { return noise_schedule::linear(steps); });
+    }
+    if (name == "cosine") {
+        return tabulated(settings, counted, [steps] { return noise_schedule::cosine(steps); });
+    }
+    if (name == "scaled_linear") {
+        beta_schedule betas{.kind = beta_kind::scaled_linear, .steps = steps, .start = 0.00085, .end = 0.012};
+        read_beta_ends(settings, betas);
+        return tabulated(settings, "noise_schedule", [&betas] { return noise_schedule(betas); });
+    }
+    settings.refuse("noise_schedule", printable(name), "linear, cosine, scaled_linear, or an array under betas");
+}
+
+inline diffusion_settings read_diffusion(official_settings& settings, const unet_config& network,
+                                         model_description& about) {
     diffusion_settings result;
-    result.reading.prediction = prediction_from(settings);
-    result.reading.variance = variance_from(settings, config.out_channels == 2 * config.in_channels);
+    result.reading.prediction = official_prediction(settings);
+    result.reading.variance = official_variance(settings, network, about.remarks);
     result.reading.clip = settings.boolean("clip_denoised").value_or(true);
     result.data_range = read_data_range(settings);
-    const auto legacy_steps = settings.integer("steps");
-    const int steps = settings.integer("diffusion_steps").value_or(legacy_steps.value_or(1000));
-    const auto betas = settings.numbers("betas");
-    if (steps < 1 || steps > 1'000'000) {
-        settings.refuse("diffusion_steps", std::to_string(steps), "1 to 1000000");
-    }
-    const std::string schedule = settings.string("noise_schedule").value_or("linear");
-    const auto bound = [&](const char* key, double fallback) {
-        const auto value = settings.numbers(key);
-        return value && value->size() == 1 ? value->front() : fallback;
-    };
-    if (betas) {
-        result.training = noise_schedule(*betas);
-        summary = "given betas";
-    } else if (schedule == "linear") {
-        result.training = noise_schedule::linear(steps);
-        summary = schedule;
-    } else if (schedule == "cosine") {
-        result.training = noise_schedule::cosine(steps);
-        summary = schedule;
-    } else if (schedule == "scaled_linear") {
-        result.training = noise_schedule::scaled_linear(steps, bound("beta_start", 0.00085), bound("beta_end", 0.012));
-        summary = schedule;
-    } else {
-        settings.refuse("noise_schedule", schedule, "linear, cosine, scaled_linear, or an array under betas");
-    }
-    summary += ", " + std::to_string(result.training.size()) + " steps";
+    result.training = official_schedule(settings, about.schedule);
+    about.schedule += ", " + std::to_string(result.training.size()) + " steps";
     if (settings.boolean("rescale_timesteps").value_or(false)) {
         result.timestep_scale = 1000.0 / result.training.size();
     }
@@ -309,7 +281,7 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
             shown(file.path) + ": not a guided-diffusion U-Net, there is no tensor " +
             (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight") +
             " among its " + std::to_string(file.tensors.size()) +
-            (file.tensors.empty() ? "" : " (the first is " + file.tensors.begin()->first + ")"));
+            (file.tensors.empty() ? "" : " (the first is " + printable(file.tensors.begin()->first) + ")"));
     }
     if (!detail::has_tensor(file, "output_blocks.0.0.in_layers.0.weight")) {
         throw format_error(shown(file.path) +
@@ -327,7 +299,7 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
                            " channels for images of " + std::to_string(result.network.in_channels) +
                            ", expected as many or twice as many");
     }
-    result.diffusion = detail::read_diffusion(given, result.network, result.description.schedule);
+    result.diffusion = detail::read_diffusion(given, result.network, result.description);
 
     const auto* published = detail::find_published(result.network);
     result.description.image_size =
@@ -335,7 +307,7 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
     if (!given.given()) {
         remarks.emplace_back("no JSON was given: epsilon prediction and the linear schedule of 1000 steps are assumed");
     }
-    // Settings of training, or of a run, that change nothing here.
+    // Settings of training or of a run: they change nothing here.
     for (const char* key : {"dropout", "use_checkpoint", "use_fp16", "use_kl", "rescale_learned_sigmas", "dims",
                             "conv_resample", "timestep_respacing", "in_channels", "out_channels"}) {
         given.find(key);

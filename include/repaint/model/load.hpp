@@ -12,17 +12,18 @@
 
 namespace repaint {
 
-/// The files a model is made of.
+/// The files of a model.
 struct model_files {
-    /// .safetensors, its .index.json, .pt or .bin; or a folder of diffusers' or MONAI's (model_folder.hpp)
+    /// A file of weights (.safetensors, its .index.json, .pt or .bin), or a folder of diffusers' or MONAI's
+    /// (model_folder.hpp).
     std::string weights;
-    /// JSON with the keys of the model's family, which come before those of a diffusers folder; not given: the .json
-    /// beside the weights with the same name, if there is one
+    /// A JSON file with the keys of the model's family; they come before those of a diffusers folder. When it is not
+    /// given, the .json with the name of the weights is read, if there is one.
     std::optional<std::string> config;
-    /// the same keys from elsewhere; given, no JSON is looked for
+    /// The keys of `config` as values. When they are given, no JSON file is read for them.
     std::optional<json_value> settings = std::nullopt;
 
-    /// A path alone is the usual case: a string, or what converts to one, such as std::filesystem::path.
+    /// The weights alone: a string, or what converts to one, such as std::filesystem::path.
     template <class Path>
     requires std::convertible_to<Path, std::string> model_files(Path&& file)
         : weights(std::forward<Path>(file)) {} // NOLINT
@@ -31,17 +32,18 @@ struct model_files {
         : weights(std::move(file)), config(std::move(json)) {}
 };
 
-/// A model that has been read and checked, but is on no backend yet.
+/// A model that has been read and checked and is not on a backend yet.
 struct opened_model {
     checkpoint file;
     unet_config network;
     diffusion_settings diffusion;
     model_description description;
-    name_map names; ///< what the file calls the network's tensors
+    name_map names; ///< the names that the file gives to the network's tensors
 };
 
-/// Opens a model: reads the headers, infers the architecture and checks every tensor's name and shape. The weights
-/// themselves stay mapped, unread. Throws format_error with the file, the place and what is accepted.
+/// Opens a model: reads the headers of its files, infers the architecture, and checks the name and shape of every
+/// tensor. The weights stay in their file, unread. Throws format_error with the file, the place in it and what is
+/// accepted.
 [[nodiscard]] opened_model open_model(const model_files& files);
 
 /// Packs the weights of an opened model on a backend.

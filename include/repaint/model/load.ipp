@@ -15,9 +15,10 @@
 #include <repaint/error.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
+#include <repaint/model/checkpoint_names.hpp>
 #include <repaint/model/diffusers.hpp>
 #include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 #include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/model_folder.hpp>
@@ -27,8 +28,8 @@ namespace repaint {
 
 namespace detail {
 
-/// The settings that belong to a model's files, null when there are none. The remark about where they are from comes
-/// first.
+/// The settings that belong to a model's files; nullopt when there are none. A remark that says which file they come
+/// from is put before the other remarks.
 inline std::optional<json_value> find_settings(const model_files& files, model_description& about) {
     if (files.settings) {
         return files.settings;
@@ -45,11 +46,11 @@ inline std::optional<json_value> find_settings(const model_files& files, model_d
     if (!config) {
         return std::nullopt;
     }
-    about.remarks.insert(about.remarks.begin(), "settings from " + *config);
+    about.remarks.insert(about.remarks.begin(), "settings from " + shown(*config));
     return read_json(*config);
 }
 
-/// Describes what the file itself tells.
+/// Adds to the description what the file itself tells: format, tensors, parameters, notes.
 inline void describe_file(const checkpoint& file, model_description& about) {
     about.remarks.insert(about.remarks.end(), file.notes.begin(), file.notes.end());
     about.format = file.format;
@@ -59,7 +60,8 @@ inline void describe_file(const checkpoint& file, model_description& about) {
     }
 }
 
-/// Refuses a pipeline whose network is another class than UNet2DModel, and tells of one that paints latents.
+/// Throws format_error when the network of a pipeline is another class than UNet2DModel. Adds a remark when the
+/// pipeline paints latents.
 inline void check_pipeline(const json_value& index, std::vector<std::string>& remarks) {
     const json_value* unet = index.find("unet");
     if (unet != nullptr && unet->is_array() && unet->as_array().size() == 2 && unet->as_array()[1].is_string()) {
@@ -76,7 +78,8 @@ inline void check_pipeline(const json_value& index, std::vector<std::string>& re
     }
 }
 
-/// Reads the settings that go with the family of the file's names. Throws format_error when it is none.
+/// Reads the model with the reader of its family, which the names of the tensors tell. Throws format_error when they
+/// are of no family.
 inline family_model read_family(const checkpoint& file, const model_files& files, const model_location& where) {
     model_files around = files;
     around.weights = where.weights;
@@ -87,7 +90,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
         std::optional<json_value> json;
         if (path) {
             json = read_json(*path);
-            found.remarks.push_back("settings from " + std::filesystem::path(*path).lexically_normal().string());
+            found.remarks.push_back("settings from " + shown(std::filesystem::path(*path).lexically_normal()));
         }
         return json;
     };
@@ -105,7 +108,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
             if (json.is_object() && bundle_network(json) != nullptr) {
                 settings = std::move(json);
                 found.remarks.push_back("settings from " +
-                                        std::filesystem::path(where.bundle[i]).lexically_normal().string());
+                                        shown(std::filesystem::path(where.bundle[i]).lexically_normal()));
             }
         }
         result = read_monai(file, given());

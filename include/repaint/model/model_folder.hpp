@@ -6,19 +6,19 @@
 
 namespace repaint {
 
-/// The files that a path stands for. Only `weights` need be there.
+/// The files of a model that a path leads to. There are always weights; every other file may be missing.
 struct model_location {
     std::string weights;
     std::optional<std::string> network = std::nullopt;   ///< diffusers' config.json
     std::optional<std::string> scheduler = std::nullopt; ///< diffusers' scheduler_config.json
     std::optional<std::string> pipeline = std::nullopt;  ///< diffusers' model_index.json
-    std::vector<std::string> bundle = {};                ///< a MONAI bundle's configurations
-    std::vector<std::string> remarks = {};
+    std::vector<std::string> bundle = {};                ///< configurations of a MONAI bundle
+    std::vector<std::string> remarks = {};               ///< what people should know: which variant was chosen
 };
 
-/// Finds the files of a model: given a file of weights, the settings around it; given a folder, or a config.json or
-/// model_index.json, what diffusers' save_pretrained, a MONAI bundle, or someone who put one file of weights into it
-/// left there. Nothing is read. Throws format_error when a folder holds no weights.
+/// Finds the files of a model. given: a file of weights, whose folder is searched for settings; or a folder (also by
+/// its config.json or model_index.json) that diffusers' save_pretrained wrote, that is a MONAI bundle, or that holds
+/// one file of weights. No file is read. Throws format_error when a folder holds no weights.
 model_location locate_model(const std::string& given);
 
 } // namespace repaint

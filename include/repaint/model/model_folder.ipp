@@ -34,7 +34,7 @@ inline std::optional<std::filesystem::path> first_file(const std::vector<std::fi
     return found == candidates.end() ? std::nullopt : std::optional(*found);
 }
 
-/// The files of a folder whose names pass, in alphabetical order; of a folder that cannot be listed none.
+/// The files of a folder whose names pass, in alphabetical order. Empty when the folder cannot be listed.
 template <class F> std::vector<std::filesystem::path> files_in(const std::filesystem::path& folder, F&& passes) {
     std::vector<std::filesystem::path> result;
     std::error_code failed;
@@ -52,7 +52,7 @@ inline bool is_weights_name(std::string_view name) {
     return std::any_of(endings.begin(), endings.end(), [&](std::string_view end) { return name.ends_with(end); });
 }
 
-/// The settings around the weights of a diffusers network.
+/// Finds the settings around the weights of a diffusers network.
 inline void add_diffusers_settings(model_location& found, const std::filesystem::path& folder) {
     const auto above = folder / "..";
     found.network = first_file({folder / "config.json"});
@@ -65,7 +65,7 @@ inline void add_diffusers_settings(model_location& found, const std::filesystem:
 }
 
 /// The weights in a folder that save_pretrained wrote; nullopt when there are none. Throws format_error when there are
-/// several variants and none without a name.
+/// several variants (fp16, non_ema) and no plain file.
 inline std::optional<std::filesystem::path> diffusers_weights(const std::filesystem::path& folder,
                                                               std::vector<std::string>& remarks) {
     const std::string stem = "diffusion_pytorch_model";
@@ -83,10 +83,10 @@ inline std::optional<std::filesystem::path> diffusers_weights(const std::filesys
     }
     if (variants.size() > 1) {
         throw format_error(shown(folder) + ": has " + std::to_string(variants.size()) +
-                           " variants of diffusion_pytorch_model (" + variants.front().filename().string() + ", " +
-                           variants[1].filename().string() + "): give one of the files");
+                           " variants of diffusion_pytorch_model (" + shown(variants.front().filename()) + ", " +
+                           shown(variants[1].filename()) + "): give one of the files");
     }
-    remarks.push_back("the weights are the variant " + variants.front().filename().string());
+    remarks.push_back("the weights are the variant " + shown(variants.front().filename()));
     return variants.front();
 }
 

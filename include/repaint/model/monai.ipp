@@ -16,7 +16,8 @@
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/block_names.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/monai.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
@@ -25,9 +26,19 @@ namespace repaint {
 
 namespace detail {
 
-/// Whose names a file has. They tell the attention's output projection, too: generative_0_1 applies it,
-/// generative_0_2 has the weights but never uses them, and core applies it when it has it.
+/// The program whose names a file has, which tells about the attention's output projection, too: generative_0_1 applies
+/// it, generative_0_2 has its weights but never uses them, core applies it when the file has it.
 enum class monai_release { generative_0_1, generative_0_2, core };
+
+/// The program that wrote a file with these names.
+inline const char* writer_of(monai_release release) {
+    switch (release) {
+    case monai_release::generative_0_1: return "GenerativeModels 0.1";
+    case monai_release::generative_0_2: return "GenerativeModels 0.2";
+    case monai_release::core: return "MONAI";
+    }
+    return "";
+}
 
 inline monai_release monai_release_of(const checkpoint& file) {
     if (has_prefix(file, "middle_block.attention.attn.")) {
@@ -79,7 +90,8 @@ inline bool is_literal(const json_value& v) {
     return !v.is_object() || v.find("_target_") == nullptr;
 }
 
-/// The object under one of the keys whose _target_, if it has one, ends like that; null when there is none.
+/// The first object under one of the keys that has no _target_, or one that ends with `target`; null when there is
+/// none.
 inline const json_value* bundle_part(const json_value& root, std::initializer_list<const char*> keys,
                                      std::string_view target) {
     for (const char* key : keys) {
@@ -102,7 +114,7 @@ inline const json_value* bundle_scheduler(const json_value& root) {
     return bundle_part(root, {"scheduler", "noise_scheduler", "scheduler_def", "diffusion"}, "");
 }
 
-/// The class of a bundle's scheduler, which may be written with its module; empty when nothing names one.
+/// The class of a bundle's scheduler without its module; empty when the bundle names none.
 inline std::string scheduler_class(const json_value& root) {
     const json_value* scheduler = bundle_scheduler(root);
     const json_value* target = scheduler == nullptr ? nullptr : scheduler->find("_target_");
@@ -110,7 +122,8 @@ inline std::string scheduler_class(const json_value& root) {
     return name.substr(name.rfind('.') + 1);
 }
 
-/// The settings of a flat object, or of the parts of a bundle's configuration and our own keys beside them.
+/// The settings of a JSON: of a flat object, or of a bundle's network and scheduler and the keys of this library beside
+/// them.
 inline settings_reader monai_settings(const json_value* root, std::vector<std::string>& remarks) {
     settings_reader settings;
     if (root == nullptr) {
@@ -123,7 +136,7 @@ inline settings_reader monai_settings(const json_value* root, std::vector<std::s
             remarks.push_back("the setting " + printable(key) + " is no literal value and was not read");
         }
     };
-    (void)root->as_object(); // or it says what the file holds instead
+    (void)root->as_object(); // throws format_error when the file holds something else
     const json_value* network = bundle_network(*root);
     const json_value* scheduler = bundle_scheduler(*root);
     const bool flat = network == nullptr;
@@ -170,7 +183,8 @@ inline void check_monai_kind(const checkpoint& file) {
     }
 }
 
-/// "Ask" of a setting that the tensors do not tell.
+/// Throws format_error: the setting under `key` has to be given, because the tensors do not tell it and the default of
+/// the class does not fit. why: completes "the class's own".
 [[noreturn]] inline void ask_for(const settings_reader& settings, const checkpoint& file, const char* key,
                                  const std::string& why, const std::string& accepted) {
     const std::string place = settings.place(key);
@@ -179,7 +193,8 @@ inline void check_monai_kind(const checkpoint& file) {
                        ": give it in a JSON (--config, or beside the weights), accepted: " + accepted);
 }
 
-/// num_head_channels for every level: as given, as MONAI's tutorial has it for its network, or as the class has it.
+/// Sets the heads of every level from num_head_channels: the given channels, those of MONAI's tutorial for its network,
+/// or the default of the class. Throws format_error when the default does not fit.
 inline void read_monai_heads(settings_reader& settings, const checkpoint& file, unet_config& config,
                              std::vector<std::string>& remarks) {
     const std::size_t count = config.levels.size();
@@ -224,7 +239,7 @@ inline void read_monai_heads(settings_reader& settings, const checkpoint& file, 
     }
 }
 
-/// norm_num_groups: as given, or as the class has it.
+/// norm_num_groups: the given number or the default of the class. Throws format_error when it does not fit.
 inline int monai_groups(settings_reader& settings, const checkpoint& file, const unet_config& config,
                         std::vector<std::string>& remarks) {
     if (const auto given = settings.integer("norm_num_groups")) {
@@ -248,7 +263,8 @@ inline int monai_groups(settings_reader& settings, const checkpoint& file, const
     return usual;
 }
 
-/// Whether attention ends in its linear layer: the setting output_projection, else include_fc, else what the release did.
+/// True when attention ends in its linear layer, by the setting output_projection, else by include_fc, else by what the
+/// release does.
 inline bool monai_projection(settings_reader& settings, const checkpoint& file, const block_words& words,
                              monai_release release, std::vector<std::string>& remarks) {
     const bool there = has_tensor(file, words.middle[1] + words.projection + ".weight");
@@ -319,7 +335,7 @@ inline void read_monai_network(settings_reader& settings, const checkpoint& file
     read_monai_heads(settings, file, config, about.remarks);
     config.attention_projection = monai_projection(settings, file, words, release, about.remarks);
     about.image_size = settings.integer("image_size", 1, 65535).value_or(0);
-    // How the same numbers are computed, and what has no effect without conditioning or after training.
+    // Settings that choose how a result is computed, or that have no effect without conditioning or after training.
     for (const char* key : {"transformer_num_layers", "upcast_attention", "use_flash_attention", "use_combined_linear",
                             "dropout_cattn"}) {
         settings.find(key);
@@ -359,7 +375,8 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
                                                          {"fixed_large", variance_type::fixed_large},
                                                          {"learned", variance_type::learned_linear},
                                                          {"learned_range", variance_type::learned_range_linear}});
-    result.reading.variance = checked_variance(settings, variance, variance_type::learned_range_linear, network, remarks);
+    result.reading.variance =
+        checked_variance(settings, variance, variance_type::learned_range_linear, network, remarks);
     result.reading.clip = settings.boolean("clip_sample").value_or(true);
     const double low = settings.number("clip_sample_min").value_or(-1.0);
     const double high = settings.number("clip_sample_max").value_or(1.0);
@@ -430,11 +447,7 @@ REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value*
     detail::remark_channels(result.network, about.remarks);
     detail::remark_unknown({&given}, about.remarks);
     result.names = detail::names_of_blocks(file, result.network, words);
-    about.family =
-        std::string("MONAI DiffusionModelUNet, names of ") +
-        (release == detail::monai_release::core
-             ? "MONAI"
-             : (release == detail::monai_release::generative_0_1 ? "GenerativeModels 0.1" : "GenerativeModels 0.2"));
+    about.family = std::string("MONAI DiffusionModelUNet, names of ") + detail::writer_of(release);
     return result;
 }
 

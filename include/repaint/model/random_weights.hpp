@@ -13,16 +13,15 @@
 
 namespace repaint {
 
-/// Weights that nobody trained, of one tensor. Convolutions, linear layers and label embeddings: normal with standard
-/// deviation 1 / sqrt(in * kernel rows * kernel columns), so that activations neither vanish nor explode. A vector
-/// called "...weight" (gamma of a norm): ones; any other vector (beta, bias): normal with standard deviation 0.01. The
+/// Untrained weights of one tensor. Convolutions, linear layers and label embeddings are normal with standard deviation
+/// 1 / sqrt(in * kernel rows * kernel columns), so that activations neither vanish nor explode. A vector called
+/// "...weight" (gamma of a norm) is ones; any other vector (beta, bias) is normal with standard deviation 0.01. The
 /// values depend on seed, name and shape alone.
 host_weights random_weights(std::uint64_t seed, std::string_view name, const shape4& shape);
 
-/// A model without a checkpoint: random_weights in the architecture of a preset, for measuring and testing. What it
-/// makes of a picture means nothing, what it costs is what a trained one costs. One tensor at a time is made and
-/// packed.
-/// Throws shape_error when the preset's attention heads do not divide its channels.
+/// A model without a checkpoint: random_weights in the architecture of a preset, for measuring and testing. Its
+/// pictures mean nothing, but it takes the time and memory of a trained model. Tensors are made and packed one at a
+/// time. Throws shape_error when the preset's attention heads do not divide its channels.
 template <network_backend B>
 [[nodiscard]] diffusion_model<B> random_model(B& b, const model_preset& preset,
                                               const diffusion_settings& diffusion = {}, std::uint64_t seed = 0) {

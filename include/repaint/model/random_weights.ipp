@@ -4,20 +4,20 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string_view>
 
 #include <repaint/config.hpp>
 #include <repaint/core/host_weights.hpp>
 #include <repaint/diffusion/philox.hpp>
+#include <repaint/io/new_weights.hpp>
 #include <repaint/model/random_weights.hpp>
 
 namespace repaint {
 
 namespace detail {
 
-/// FNV-1a: unlike std::hash the same number everywhere.
+/// FNV-1a. It gives equal numbers on every platform, which std::hash does not.
 constexpr std::uint64_t hash_of(std::string_view name) {
     std::uint64_t hash = 0xCBF29CE484222325U;
     for (const char c : name) {
@@ -29,9 +29,8 @@ constexpr std::uint64_t hash_of(std::string_view name) {
 } // namespace detail
 
 REPAINT_INLINE host_weights random_weights(std::uint64_t seed, std::string_view name, const shape4& shape) {
-    const std::size_t count = shape.size();
-    const std::shared_ptr<float[]> values(new float[count]);
-    const std::span<float> all(values.get(), count);
+    const detail::new_weights result = detail::make_weights(shape);
+    const std::span<float> all = result.values;
     const std::size_t fan_in = static_cast<std::size_t>(shape.c) * shape.plane();
     const bool vector = fan_in == 1;
     if (vector && name.ends_with("weight")) {
@@ -43,7 +42,7 @@ REPAINT_INLINE host_weights random_weights(std::uint64_t seed, std::string_view 
             value *= deviation;
         }
     }
-    return {shape, std::shared_ptr<const float>(values, values.get())};
+    return result.weights;
 }
 
 } // namespace repaint

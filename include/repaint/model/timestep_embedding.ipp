@@ -1,6 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <span>
 
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
@@ -27,5 +30,21 @@ REPAINT_INLINE host_tensor timestep_embedding(float timestep, int dim, int image
     }
     return result;
 }
+
+namespace detail {
+
+REPAINT_INLINE host_tensor label_rows(const host_weights& table, std::span<const int> labels) {
+    const int width = table.shape.c;
+    host_tensor rows({static_cast<int>(labels.size()), width, 1, 1});
+    if (table.values) {
+        for (std::size_t i = 0; i < labels.size(); ++i) {
+            const std::size_t first = static_cast<std::size_t>(labels[i]) * static_cast<std::size_t>(width);
+            std::copy_n(table.values.get() + first, width, rows.image(static_cast<int>(i)).begin());
+        }
+    }
+    return rows;
+}
+
+} // namespace detail
 
 } // namespace repaint

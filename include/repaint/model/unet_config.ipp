@@ -62,6 +62,19 @@ REPAINT_INLINE attention_heads unet_config::attention_at(std::size_t level, cons
     return {count, levels[level].channels / count};
 }
 
+namespace detail {
+
+REPAINT_INLINE void check_label_range(std::span<const int> labels, int classes, const char* who) {
+    for (const int label : labels) {
+        if (label < 0 || label >= classes) {
+            throw std::invalid_argument("label " + std::to_string(label) + " is out of range, " + who + " knows 0 to " +
+                                        std::to_string(classes - 1));
+        }
+    }
+}
+
+} // namespace detail
+
 REPAINT_INLINE void check_labels(const unet_config& config, std::span<const int> labels) {
     if (config.classes == 0) {
         if (!labels.empty()) {
@@ -73,13 +86,7 @@ REPAINT_INLINE void check_labels(const unet_config& config, std::span<const int>
         throw std::invalid_argument("this network is class-conditional: give a label from 0 to " +
                                     std::to_string(config.classes - 1) + " for each picture");
     }
-    for (const int label : labels) {
-        if (label < 0 || label >= config.classes) {
-            throw std::invalid_argument("label " + std::to_string(label) +
-                                        " is out of range, this network knows 0 to " +
-                                        std::to_string(config.classes - 1));
-        }
-    }
+    detail::check_label_range(labels, config.classes, "this network");
 }
 
 REPAINT_INLINE void check_image_shape(const unet_config& config, const shape4& images) {

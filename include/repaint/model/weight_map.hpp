@@ -15,56 +15,61 @@
 
 namespace repaint {
 
-/// What a file calls the tensors of a network that asks for them by other names (guided-diffusion's).
+/// The names that a file gives to the tensors of a network. Networks ask for their tensors by guided-diffusion's names.
 struct name_map {
-    /// Under the network's name one name of the file, or several tensors that are joined along their first axis. A name
-    /// that is not here is the file's own.
+    /// The key is the network's name of a tensor; the value is the file's name of it, or the names of several tensors
+    /// that are joined along their first axis. A tensor without an entry has one name for both.
     std::map<std::string, std::vector<std::string>> files;
-    /// Names of the file that the network has no need of.
+    /// Names of tensors in the file that the network does not use.
     std::vector<std::string> ignored;
 };
 
-/// The tensors of a checkpoint as a network asks for them: by name inside a scope, with the shape it expects. What is
-/// missing, mis-shaped or left over is collected, and finish() reports all of it at once, in the file's names.
-/// Copies and scopes share one record. The checkpoint must outlive them; the weights they hand out need not.
+/// The tensors of a checkpoint as a network asks for them: by name inside a scope, with the shape it expects. The map
+/// records which tensors are missing, mis-shaped or left over, and finish() reports all of them at once, in the file's
+/// names. Copies and scopes share one record. The checkpoint must outlive them, but not the weights they hand out.
 class weight_map {
 public:
     struct check_only_t {
         explicit check_only_t() = default;
     };
-    /// take() checks names and shapes and hands out shapes without values: a pass that reads nothing from the file.
+    /// Chooses a map whose take() checks names and shapes and hands out shapes without values: it reads no tensor.
     static constexpr check_only_t check_only{};
 
     /// Makes the weights of the given full name ("out.2.weight") and shape.
     using weight_maker = std::function<host_weights(const std::string&, const shape4&)>;
 
+    /// The tensors of a checkpoint, with their values.
     explicit weight_map(const checkpoint& c, name_map names = {});
+
+    /// The tensors of a checkpoint, without values.
     weight_map(const checkpoint& c, check_only_t, name_map names = {});
-    /// No checkpoint: every tensor that is asked for is there, made by `make` when it is taken and not kept.
+    /// A map without a checkpoint: it has every tensor that is asked for, and take() calls `make` for it.
     explicit weight_map(weight_maker make);
     explicit weight_map(checkpoint&&, name_map = {}) = delete;
     weight_map(checkpoint&&, check_only_t, name_map = {}) = delete;
 
     /// The tensor of that name in this scope as float32, in the shape (out, in, kernel rows, kernel columns). A tensor
-    /// of fewer than four axes counts as followed by ones: (n) as (n, 1, 1, 1), (out, in, 1) as (out, in, 1, 1).
-    /// Zero-copy where the file allows it. A missing or mis-shaped tensor gives null values; finish() tells.
+    /// of fewer than four axes has ones for the others: (n) is (n, 1, 1, 1), (out, in, 1) is (out, in, 1, 1). The
+    /// values stay in the file's mapping where read_weights allows it. A missing or mis-shaped tensor has null values,
+    /// and finish() reports it.
     host_weights take(std::string_view name, const shape4& expected);
 
-    /// False for a checking pass, where take() gives null values whatever the file holds.
+    /// False for a map made with check_only, whose take() gives null values.
     [[nodiscard]] bool gives_values() const;
 
-    /// The same map seen from inside a module: scope("input_blocks.1.0").take("in_layers.0.weight", ...).
+    /// This map as a module sees it: scope("input_blocks.1.0").take("in_layers.0.weight", ...) takes
+    /// "input_blocks.1.0.in_layers.0.weight".
     [[nodiscard]] weight_map scope(std::string_view name) const;
     [[nodiscard]] weight_map operator[](std::string_view name) const { return scope(name); }
 
-    /// True when the checkpoint has the tensor of that name in this scope; without a checkpoint always.
+    /// True when the checkpoint has the tensor of that name in this scope. A map without a checkpoint has every tensor.
     [[nodiscard]] bool has(std::string_view name) const;
 
-    /// Marks a tensor as used that the network has no need of, so that finish() accepts it.
+    /// Marks a tensor that the network does not use as used, so that finish() accepts it.
     void ignore(std::string_view name);
 
-    /// Throws one format_error that lists missing, mis-shaped and unused tensors (of the whole checkpoint, whatever the
-    /// scope), with found and expected shapes, when there are any.
+    /// Throws format_error when tensors of the checkpoint are missing, mis-shaped or unused, in whatever scope. The
+    /// message lists them with the shapes found and expected.
     void finish() const;
 
 private:
@@ -76,7 +81,7 @@ private:
 
     host_weights take_file(const std::string& name, const shape4& expected);
 
-    /// Equal parts of the rows of `expected` from each name, in one array.
+    /// Takes an equal share of the rows of `expected` from each name and joins them.
     host_weights take_joined(const std::vector<std::string>& names, const shape4& expected);
 
     std::shared_ptr<record> record_;

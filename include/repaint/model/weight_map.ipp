@@ -17,7 +17,7 @@
 #include <repaint/core/shape.hpp>
 #include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
-#include <repaint/io/bytes.hpp>
+#include <repaint/io/new_weights.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/weight_map.hpp>
 
@@ -25,7 +25,7 @@ namespace repaint {
 
 namespace detail {
 
-/// The first names of a list that an error message gives, and how many there are.
+/// The names of a list, of which an error message gives the first and the number.
 struct listed_names {
     static constexpr std::size_t shown = 8;
     std::size_t count = 0;
@@ -179,12 +179,12 @@ REPAINT_INLINE host_weights weight_map::take_joined(const std::vector<std::strin
     if (std::any_of(parts.begin(), parts.end(), [](const host_weights& w) { return !w.values; })) {
         return {expected, nullptr};
     }
-    const std::shared_ptr<float[]> values(new float[expected.size()]);
-    float* to = values.get();
+    const detail::new_weights result = detail::make_weights(expected);
+    float* to = result.values.data();
     for (const auto& w : parts) {
         to = std::copy_n(w.values.get(), part.size(), to);
     }
-    return {expected, std::shared_ptr<const float>(values, values.get())};
+    return result.weights;
 }
 
 } // namespace repaint

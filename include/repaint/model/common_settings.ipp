@@ -3,11 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,63 +13,14 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/text.hpp>
-#include <repaint/error.hpp>
-#include <repaint/io/bytes.hpp>
-#include <repaint/io/stored_tensor.hpp>
-#include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/diffusion/process.hpp>
+#include <repaint/model/common_settings.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
 
 namespace repaint {
 
 namespace detail {
-
-REPAINT_INLINE std::vector<int> required_shape(const checkpoint& file, const std::string& name, std::size_t rank,
-                                               std::string_view family) {
-    const auto found = file.tensors.find(name);
-    if (found == file.tensors.end()) {
-        throw format_error(shown(file.path) + ": a " + std::string(family) + " needs a tensor " + name +
-                           ", the file has none");
-    }
-    const auto& shape = found->second.shape;
-    if (shape.size() != rank) {
-        throw format_error(shown(file.path) + ": the tensor " + name + " has " + std::to_string(shape.size()) +
-                           " dimensions, expected " + std::to_string(rank));
-    }
-    std::vector<int> result;
-    for (const std::int64_t extent : shape) {
-        if (extent < 1 || extent > 1 << 20) {
-            throw format_error(shown(file.path) + ": the tensor " + name + " has an extent of " +
-                               std::to_string(extent) + ", accepted are 1 to 1048576");
-        }
-        result.push_back(static_cast<int>(extent));
-    }
-    return result;
-}
-
-REPAINT_INLINE bool has_tensor(const checkpoint& file, const std::string& name) { return file.tensors.contains(name); }
-
-REPAINT_INLINE bool has_prefix(const checkpoint& file, const std::string& start) {
-    const auto first = file.tensors.lower_bound(start);
-    return first != file.tensors.end() && first->first.starts_with(start);
-}
-
-REPAINT_INLINE int count_blocks(const checkpoint& file, const std::string& prefix) {
-    int count = 0;
-    while (has_prefix(file, prefix + "." + std::to_string(count) + ".")) {
-        ++count;
-    }
-    return count;
-}
-
-REPAINT_INLINE std::string tensors_of(const checkpoint& file) {
-    std::string text = shown(file.path) + ": its " + std::to_string(file.tensors.size()) + " tensors";
-    if (!file.tensors.empty()) {
-        text += " (the first is " + printable(file.tensors.begin()->first) + ")";
-    }
-    return text;
-}
 
 REPAINT_INLINE value_range read_data_range(settings_reader& settings, value_range usual) {
     const auto given = settings.numbers("data_range");
@@ -87,11 +36,7 @@ REPAINT_INLINE value_range read_data_range(settings_reader& settings, value_rang
 
 REPAINT_INLINE void set_betas(diffusion_settings& diffusion, beta_schedule betas, const settings_reader& settings,
                               std::string_view key) {
-    try {
-        diffusion.training = noise_schedule(betas);
-    } catch (const std::invalid_argument& impossible) {
-        throw format_error(settings.place(key) + std::string(key) + ": " + impossible.what());
-    }
+    diffusion.training = tabulated(settings, key, [&betas] { return noise_schedule(betas); });
     diffusion.betas = std::move(betas);
 }
 
@@ -140,7 +85,7 @@ REPAINT_INLINE void remark_channels(const unet_config& network, std::vector<std:
     }
 }
 
-/// True when that many groups have the same number of channels each, on every level from first_level on.
+/// True when `groups` divides the channels of every level from first_level on.
 inline bool groups_fit(int groups, const unet_config& network, std::size_t first_level = 0) {
     return groups >= 1 &&
            std::all_of(network.levels.begin() + static_cast<std::ptrdiff_t>(first_level), network.levels.end(),
@@ -174,7 +119,8 @@ REPAINT_INLINE void remark_unknown(std::initializer_list<const settings_reader*>
                                    std::vector<std::string>& remarks) {
     std::set<std::string> unknown;
     for (const auto* reader : readers) {
-        unknown.merge(reader->unknown());
+        const auto keys = reader->unknown();
+        unknown.insert(keys.begin(), keys.end());
     }
     for (const auto& key : unknown) {
         const bool elsewhere = std::any_of(readers.begin(), readers.end(),
