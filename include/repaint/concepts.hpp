@@ -105,7 +105,7 @@ template <class B>
 concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provides_pack_norm<B> && provides_conv2d<B> &&
     provides_group_norm<B> && provides_attention<B> && provides_resize<B> && provides_concat<B>;
 
-/// True when E can run a network whose weights B has packed: E is B, or forwards to it (taped<B>).
+/// True when E can run a network whose weights B has packed: E is B, or forwards to it (`taped<B>`).
 template <class E, class B>
 concept executes = network_backend<E> && std::same_as<conv2d_weights_of<E>, conv2d_weights_of<B>> &&
     std::same_as<norm_weights_of<E>, norm_weights_of<B>>;

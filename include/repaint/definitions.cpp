@@ -17,9 +17,9 @@
 #include <repaint/diffusion/class_guidance.ipp>
 #include <repaint/diffusion/jump_schedule.ipp>
 #include <repaint/diffusion/noise.ipp>
+#include <repaint/diffusion/planning.ipp>
 #include <repaint/diffusion/process.ipp>
 #include <repaint/diffusion/run_options.ipp>
-#include <repaint/diffusion/run_plan.ipp>
 #include <repaint/diffusion/sampler.ipp>
 #include <repaint/diffusion/sampling_run.ipp>
 #include <repaint/diffusion/systems/diffusers.ipp>

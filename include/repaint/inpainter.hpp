@@ -13,6 +13,7 @@
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/diffusion/conditioner.hpp>
 #include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/planning.hpp>
 #include <repaint/diffusion/run_options.hpp>
 #include <repaint/diffusion/run_plan.hpp>
 #include <repaint/diffusion/sampling_run.hpp>
@@ -70,8 +71,8 @@ public:
         : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(settings, options), settings.data_range,
                     options) {}
 
-    /// Runs that start from now on impose what is known by a conditioner of the user's own. make: takes (B&, tensor_of<B>
-    /// known, tensor_of<B> keep), as known_region's constructor does, and returns a conditioner.
+    /// Runs that start from now on impose what is known by a conditioner of the user's own. make: takes
+    /// `(B&, tensor_of<B> known, tensor_of<B> keep)`, as known_region's constructor does, and returns a conditioner.
     template <class F> void condition_with(F make) {
         make_condition_ = [make = std::move(make)](B& b, tensor_of<B> known, tensor_of<B> keep) {
             using condition = std::remove_cvref_t<decltype(make(b, std::move(known), std::move(keep)))>;
@@ -164,7 +165,7 @@ public:
             require_backend<B>();
         }
     }
-    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into diffusion_model<B>.
+    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into `diffusion_model<B>`.
     inpainter(const detail::anything&, const detail::unusable_backend&) {}
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };

@@ -21,6 +21,7 @@
 #include <repaint/diffusion/interfaces.hpp>
 #include <repaint/diffusion/jump_schedule.hpp>
 #include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/planning.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/diffusion/run_options.hpp>
 #include <repaint/diffusion/run_plan.hpp>

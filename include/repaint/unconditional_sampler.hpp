@@ -6,6 +6,7 @@
 #include <repaint/concepts.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/diffusion/conditioner.hpp>
+#include <repaint/diffusion/planning.hpp>
 #include <repaint/diffusion/run_options.hpp>
 #include <repaint/diffusion/run_plan.hpp>
 #include <repaint/diffusion/sampling_run.hpp>
@@ -88,7 +89,7 @@ public:
             require_backend<B>();
         }
     }
-    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into diffusion_model<B>.
+    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into `diffusion_model<B>`.
     unconditional_sampler(const detail::anything&, const detail::unusable_backend&) {}
     template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
 };

@@ -6,6 +6,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/installed.cmake)
 
 file(GLOB_RECURSE ours RELATIVE ${source_dir}/include ${source_dir}/include/*)
 file(GLOB_RECURSE installed RELATIVE ${work}/moved/include ${work}/moved/include/*)
+list(FILTER ours EXCLUDE REGEX "[.]md$")
 if(NOT ours STREQUAL installed)
     list(REMOVE_ITEM ours ${installed})
     message(FATAL_ERROR "Headers that no library of CMakeLists.txt lists, so that they are not installed: ${ours}")

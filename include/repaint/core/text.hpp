@@ -13,8 +13,8 @@ std::size_t utf8_sequence(std::string_view text, std::size_t at);
 /// True when the whole text is well-formed UTF-8.
 bool is_utf8(std::string_view text);
 
-/// Text from a file as it may stand inside a one-line message: control characters and malformed UTF-8 as \xNN, cut
-/// after `longest` bytes.
+/// Text from a file as it may stand inside a one-line message: control characters and malformed UTF-8 as
+/// hexadecimal escapes, cut after `longest` bytes.
 std::string printable(std::string_view text, std::size_t longest = 80);
 
 /// printable(text) between double quotes.

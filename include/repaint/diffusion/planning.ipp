@@ -11,6 +11,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/text.hpp>
 #include <repaint/diffusion/jump_schedule.hpp>
+#include <repaint/diffusion/planning.hpp>
 #include <repaint/diffusion/run_plan.hpp>
 #include <repaint/diffusion/systems.hpp>
 
