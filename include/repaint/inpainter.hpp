@@ -64,7 +64,7 @@ public:
         : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(process, options), value_range{}, options) {}
 
     /// A denoiser of the user's own that was trained as `settings` say, by any of the systems. It is told indices of
-    /// process(), whose schedule().timestep(t) are the timesteps of the training. Throws as above.
+    /// process(): process().schedule.timestep(t) is the timestep of the training at index t. Throws as above.
     template <class D>
     requires(denoiser<D, B>&& tensor_backend<B>)
         inpainter(B& b, D&& denoise, const diffusion_settings& settings, inpaint_options options = {})

@@ -290,6 +290,30 @@ public:
         return host;
     }
 
+    /// A tensor over float32 values that are on the device already: (n, c, h, w) without gaps, neither copied nor owned.
+    /// They must stay until the tensor and what was enqueued with it are done; a step that changes the tensor changes them.
+    /// ready: a stream whose work is waited for first, since it may be what writes them. Throws shape_error for a negative
+    /// extent, std::invalid_argument for null where there are values, device_error when the device refuses.
+    [[nodiscard]] tensor adopt(float* values, shape4 s, cudaStream_t ready = nullptr) const {
+        const std::size_t count = checked_size(s);
+        if (values == nullptr && count > 0) {
+            throw std::invalid_argument("adopt: null is no memory for a tensor " + to_string(s));
+        }
+        device_.use();
+        detail::cuda::check(cudaStreamSynchronize(ready), "waiting for the values of a tensor");
+        return tensor(storage{s,
+                              arrangement::planar,
+                              false,
+                              {{std::make_shared<detail::cuda::memory_block>(values), 0, s.c, 1, nullptr}}});
+    }
+
+    /// Copies a tensor to memory of the device, as float32 (n, c, h, w) without gaps. It is there when the function
+    /// returns. Throws device_error when the device refuses.
+    void copy_to(const tensor& x, float* values) const {
+        copy(values, planar(x), x.shape().size());
+        synchronize();
+    }
+
     void synchronize() const { detail::cuda::check(cudaStreamSynchronize(stream()), "waiting for the device"); }
 
     [[nodiscard]] conv2d_weights pack_conv2d(const host_weights& weights, const host_weights& bias) {
@@ -693,6 +717,14 @@ private:
     [[nodiscard]] block scratch_floats(std::size_t count) const { return scratch(count * sizeof(float)); }
 
     // ---- copies ------------------------------------------------------------------------------------------------------
+
+    /// The number of values of a shape. Throws shape_error for a negative extent.
+    [[nodiscard]] static std::size_t checked_size(const shape4& s) {
+        if (s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) {
+            throw shape_error("adopt: negative extent in " + to_string(s));
+        }
+        return s.size();
+    }
 
     void to_device(const void* from, std::size_t bytes, void* to) const {
         detail::cuda::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()), "upload");

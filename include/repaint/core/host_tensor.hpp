@@ -9,7 +9,7 @@
 namespace repaint {
 
 /// A contiguous NCHW float32 tensor on the host: the currency of files, tests and backends.
-/// Images hold values in [-1, 1]; keep masks hold 1 where a pixel is known and 0 where it is to be filled.
+/// Images hold values in [-1, 1] unless a range is given (value_range); keep masks hold 1 where a pixel is known and 0 where it is to be filled.
 class host_tensor {
 public:
     host_tensor() = default;

@@ -18,7 +18,7 @@ enum class beta_kind {
 };
 
 /// The training schedule in the words of diffusers' and MONAI's configurations. The samplers of those systems compute
-/// with float32 tables, which are made from this (float_schedule.hpp); rounding float64 tables would give others.
+/// with float32 tables, which are made from this (tables.hpp); rounding float64 tables would give others.
 struct beta_schedule {
     beta_kind kind = beta_kind::linear;
     int steps = 1000;

@@ -127,16 +127,22 @@ public:
     memory_block(std::shared_ptr<memory_pool> pool, std::size_t bytes)
         : pool_(std::move(pool)), bytes_(std::max<std::size_t>(bytes, 1)), at_(pool_->take(bytes_)),
           data_(pool_->stretches_[at_.stretch].begin + at_.offset) {}
+    /// Memory that somebody else keeps: it is not given back.
+    explicit memory_block(void* foreign) : bytes_(0), data_(static_cast<std::byte*>(foreign)) {}
     memory_block(const memory_block&) = delete;
     memory_block& operator=(const memory_block&) = delete;
-    ~memory_block() { pool_->release(at_, bytes_); }
+    ~memory_block() {
+        if (pool_) {
+            pool_->release(at_, bytes_);
+        }
+    }
 
     template <class E> [[nodiscard]] E* as() const { return reinterpret_cast<E*>(data_); }
 
 private:
     std::shared_ptr<memory_pool> pool_;
     std::size_t bytes_;
-    memory_pool::place at_;
+    memory_pool::place at_ = {};
     std::byte* data_;
 };
 
