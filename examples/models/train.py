@@ -330,7 +330,7 @@ def main():
         network.load_state_dict(read_weights(args.init))
     average = copy.deepcopy(network).eval()
     parameters, averaged = list(network.parameters()), list(average.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.0, fused=True)
     if state:
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
