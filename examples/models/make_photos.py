@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Photographs from Debian packages, at several scales, to train a model of photo patches on.
 
-usage: make_photos.py PACKAGES OUT.safetensors [--photos photos.csv] [--held-out 20]
+usage: make_photos.py PACKAGES OUT.safetensors [--photos photos.csv] [--held-out 20] [--credits CREDITS.txt]
 
 PACKAGES   a folder for the unpacked packages; those that are missing are fetched with apt-get and dpkg (Debian 12)
 OUT        uint8 [height, width, 3] under "train/NUMBER-NAME@WIDTH" and "held/NUMBER-NAME@WIDTH"
 
-photos.csv lists package, path, author, licence and source of each photograph; a path with "!" goes on inside a Qt
+photos.csv lists package, version, path, author, licence and source of each photograph; a path with "!" goes on inside a Qt
 resource file. Each photograph is reduced to at most 2560 pixels, then by the square root of two again and again down
 to a shorter side of 96. Held out, at every scale, are those whose file names have the smallest SHA-256, so that
-pictures of one name stay together and more photographs do not move the others. Needs numpy, pillow, safetensors.
+pictures of one name stay together and more photographs do not move the others. --credits writes who made each
+photograph, as photo.LICENSE.txt lists them. Needs numpy, pillow and safetensors.
 """
 import argparse
 import csv
@@ -94,12 +95,27 @@ def scales(photo):
         longest /= STEP
 
 
+def credits(rows, names, held):
+    """Two or three lines for each photograph."""
+    lines, package = [], None
+    for row, name in zip(rows, names):
+        if row["package"] != package:
+            package = row["package"]
+            lines += [f"{package} {row['version']}", ""]
+        path = row["path"].rpartition("!")[2].removeprefix("gcompris/src/activities/")
+        lines += [f"  {path}{' (held out)' if name in held else ''}", f"    {row['author']}; {row['licence']}"]
+        lines += [f"    {row['source']}"] if row["source"] else []
+        lines += [""]
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("packages", type=pathlib.Path)
     parser.add_argument("out")
     parser.add_argument("--photos", type=pathlib.Path, default=pathlib.Path(__file__).with_name("photos.csv"))
     parser.add_argument("--held-out", type=int, default=20, metavar="N")
+    parser.add_argument("--credits", type=pathlib.Path)
     args = parser.parse_args()
 
     with open(args.photos, newline="", encoding="utf-8") as file:
@@ -107,6 +123,8 @@ def main():
     names = [pathlib.PurePosixPath(row["path"]).name for row in rows]
     by_hash = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
     held = set(by_hash[: args.held_out])
+    if args.credits:
+        args.credits.write_text(credits(rows, names, held), encoding="utf-8")
     pictures = {}
     for number, (row, name) in enumerate(zip(rows, names)):
         photo = read(row["path"], unpacked(row["package"], args.packages))

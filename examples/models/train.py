@@ -8,7 +8,8 @@ CONFIG    the network and its schedule ("linear" or "cosine"): the keys of guide
 RUN       a folder: state.pt (all that is needed to go on, the averaged weights among it), log.jsonl (see
           plot_training.py), samples/*.png. Where it has a state.pt the run goes on from there, so the same command
           starts a training and continues it after any interruption; the time spent before counts towards --minutes,
-          and --minutes may change from call to call: the learning rate falls over the last --decay of it.
+          and --minutes may change from call to call: the learning rate falls over the last --decay of it. A run that
+          is asked to end (SIGTERM, Ctrl-C) writes state.pt first; one that is killed loses --checkpoint-minutes.
 --init    weights (.safetensors, also those in half precision that export.py writes, or a state.pt) to start from
 
     export.py RUN/state.pt CONFIG.json OUT.safetensors      # what `repaint` loads
@@ -19,8 +20,12 @@ colours. --low-frequency W adds W times the error of block averages, scaled so t
 the pixels do, and up to ten times more where noise is high; the best prediction is the same with and without it.
 --high-noise SHARE draws that share of the timesteps from the noisier half of the process.
 
-Objective: Ho et al. 2020 (epsilon), Nichol and Dhariwal 2021 (cosine schedule, variances). Needs torch, numpy, pillow
-and safetensors.
+--weight-power G multiplies the error of epsilon by the variance of the noise to the power of G, over its mean: where
+noise is low the error is mostly grain that no network could predict, which for G = 0 is most of the objective. 0.5 to 1
+leaves more of a small network and a short training for the shapes, which are decided where noise is high.
+
+Objective: Ho et al. 2020 (epsilon), Nichol and Dhariwal 2021 (cosine schedule, variances), Choi et al. 2022 (weight).
+Needs torch, numpy, pillow and safetensors.
 """
 import argparse
 import contextlib
@@ -30,6 +35,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import time
 
 import numpy
@@ -87,6 +93,11 @@ class Process:
 
     def noised(self, x0, index, z):
         return self.at("signal", index) * x0 + self.at("noise", index) * z
+
+    def weight(self, power):
+        """Of the squared error of epsilon at each timestep; their mean is 1."""
+        weight = self.tables["noise"] ** (2 * power)
+        return weight / weight.mean()
 
     def log_variance(self, v, index):
         fraction = (v + 1) / 2
@@ -293,6 +304,7 @@ def options():
     parser.add_argument("--ema", type=float, default=0.9995, help="how slowly the averaged weights follow")
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--jitter", type=float, default=0.0, help="how much colours are moved at random")
+    parser.add_argument("--weight-power", type=float, default=0.0, metavar="G")
     parser.add_argument("--high-noise", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--low-frequency", type=float, default=0.0, metavar="W")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the convolutions")
@@ -342,7 +354,11 @@ def main():
     training, held_out = Pictures(args.data, "train", patch), Pictures(args.data, "held", patch)
     process = Process(schedule, args.device)
     device_type = torch.device(args.device).type
+    weight = process.weight(args.weight_power)
     log = Log(args.run / "log.jsonl", step)
+    asked_to_end = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked_to_end.append(True))
 
     def mixed():
         return torch.autocast(device_type, torch.bfloat16, enabled=args.precision == "bfloat16")
@@ -378,6 +394,8 @@ def main():
         now = time.monotonic()
         minutes = minutes_before + (now - start) / 60
         progress = max(minutes / args.minutes, step / args.steps if args.steps else 0.0)
+        if asked_to_end:
+            progress = 1.0
         if summed and (now >= next_log or progress >= 1):
             means = {name: value.item() / summed for name, value in sums.items()}
             rate = optimizer.param_groups[0]["lr"]
@@ -413,12 +431,14 @@ def main():
         with mixed():
             output = network(x, timesteps)
         epsilon, v = output.float().chunk(2, dim=1)
+        errors = (epsilon - z).square().mean(dim=(1, 2, 3))
         losses = {
-            "epsilon": functional.mse_loss(epsilon, z),
+            "epsilon": errors.mean(),
             "variance": process.variance_loss(x0, x, epsilon, v, timesteps),
             "low": process.low_frequency_loss(epsilon - z, timesteps),
         }
-        loss = losses["epsilon"] + VARIANCE_LOSS_WEIGHT * losses["variance"] + args.low_frequency * losses["low"]
+        loss = (weight[timesteps] * errors).mean()
+        loss = loss + VARIANCE_LOSS_WEIGHT * losses["variance"] + args.low_frequency * losses["low"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -430,7 +450,8 @@ def main():
             sums[name] = sums.get(name, 0.0) + value.detach()
 
     checkpoint(minutes)
-    draw_samples()
+    if not asked_to_end:
+        draw_samples()
 
 
 if __name__ == "__main__":
