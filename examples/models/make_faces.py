@@ -124,7 +124,9 @@ def main():
     sides = {name: "held" if families[name] in held else "train" for name in pictures}
     save_file({f"{sides[name]}/{families[name]}/{name}": drawing for name, drawing in pictures.items()}, args.out)
     digest = hashlib.sha256(pathlib.Path(args.out).read_bytes()).hexdigest()
-    print(f"{len(held)} of {len(set(families.values()))} families held out, {list(sides.values()).count('held')} pictures")
+    print(
+        f"{len(held)} of {len(set(families.values()))} families held out, {list(sides.values()).count('held')} pictures"
+    )
     print(f"SHA-256 {digest}")
 
 

@@ -6,9 +6,9 @@ usage: make_photos.py PACKAGES OUT.safetensors [--photos photos.csv] [--held-out
 PACKAGES   a folder for the unpacked packages; those that are missing are fetched with apt-get and dpkg (Debian 12)
 OUT        uint8 [height, width, 3] under "train/NUMBER-NAME@WIDTH" and "held/NUMBER-NAME@WIDTH"
 
-photos.csv lists package, version, path, author, licence and source of each photograph; a path with "!" goes on inside a Qt
-resource file. Each photograph is reduced to at most 2560 pixels, then by the square root of two again and again down
-to a shorter side of 96. Held out, at every scale, are those whose file names have the smallest SHA-256, so that
+photos.csv lists package, version, path, author, licence and source of each photograph; a path with "!" goes on inside
+a Qt resource file. Each photograph is reduced to at most 2560 pixels, then by the square root of two again and again
+down to a shorter side of 96. Held out, at every scale, are those whose file names have the smallest SHA-256, so that
 pictures of one name stay together and more photographs do not move the others. --credits writes who made each
 photograph, as photo.LICENSE.txt lists them. Needs numpy, pillow and safetensors.
 """

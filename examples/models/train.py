@@ -221,7 +221,9 @@ def sampled(network, schedule, known, keep, generator, device):
         index = torch.full((len(x),), step, device=device)
         x = keep * process.noised(known, index, noise()) + (1 - keep) * x
         epsilon, v = network(x, torch.full_like(index, int(kept[step]))).float().chunk(2, dim=1)
-        mean = process.at("mean_from_x0", index) * process.clean(x, epsilon, index) + process.at("mean_from_x", index) * x
+        mean = (
+            process.at("mean_from_x0", index) * process.clean(x, epsilon, index) + process.at("mean_from_x", index) * x
+        )
         x = mean + torch.exp(0.5 * process.log_variance(v, index)) * noise() if step else mean
     return keep * known + (1 - keep) * x.clamp(-1, 1)
 
@@ -294,7 +296,9 @@ def options():
     parser.add_argument("data")
     parser.add_argument("config", type=pathlib.Path)
     parser.add_argument("run", type=pathlib.Path)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time, interruptions not counted")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after this time, interruptions not counted"
+    )
     parser.add_argument("--steps", type=int, default=0, help="stop after this many steps")
     parser.add_argument("--init", metavar="WEIGHTS")
     parser.add_argument("--patch", type=int, default=0, help="side of the training patches (default: image_size)")
@@ -365,7 +369,11 @@ def main():
 
     def checkpoint(minutes):
         trained = {"step": step, "images": images, "minutes": minutes, "data_sha256": digest}
-        weights = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        weights = {
+            "network": network.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
         save({**weights, **trained}, state_path)
         with mixed():
             if held_out.pictures:

