@@ -7,9 +7,11 @@ DATA      uint8 pictures [height, width, 3] under "train/..." and "held/...", se
 CONFIG    the network and its schedule ("linear" or "cosine"): the keys of guided_unet.py
 RUN       a folder: state.pt (all that is needed to go on, the averaged weights among it), log.jsonl (see
           plot_training.py), samples/*.png. Where it has a state.pt the run goes on from there, so the same command
-          starts a training and continues it after any interruption; the time spent before counts towards --minutes,
-          and --minutes may change from call to call: the learning rate falls over the last --decay of it. A run that
-          is asked to end (SIGTERM, Ctrl-C) writes state.pt first; one that is killed loses --checkpoint-minutes.
+          starts a training and continues it after any interruption; what was done before counts towards --minutes and
+          --steps, which may change from call to call: the learning rate falls over the last --decay of them. Minutes
+          are processor time on a CPU, so that a busy machine does not cut a training short, and of the clock on a GPU
+          and wherever an option says how often. A run that is asked to end (SIGTERM, Ctrl-C) writes state.pt first;
+          one that is killed loses --checkpoint-minutes.
 --init    weights (.safetensors, also those in half precision that export.py writes, or a state.pt) to start from
 
     export.py RUN/state.pt CONFIG.json OUT.safetensors      # what `repaint` loads
@@ -296,9 +298,7 @@ def options():
     parser.add_argument("data")
     parser.add_argument("config", type=pathlib.Path)
     parser.add_argument("run", type=pathlib.Path)
-    parser.add_argument(
-        "--minutes", type=float, default=math.inf, help="stop after this time, interruptions not counted"
-    )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this time")
     parser.add_argument("--steps", type=int, default=0, help="stop after this many steps")
     parser.add_argument("--init", metavar="WEIGHTS")
     parser.add_argument("--patch", type=int, default=0, help="side of the training patches (default: image_size)")
@@ -394,13 +394,14 @@ def main():
         data_sha256=digest,
         options={name: str(value) for name, value in vars(args).items() if name not in ("data", "config", "run")},
     )
-    start = time.monotonic()
+    worked = time.process_time if device_type == "cpu" else time.monotonic
+    start, worked_start = time.monotonic(), worked()
     next_log, next_checkpoint, next_samples = start + 60 * args.log_minutes, start + 60 * args.checkpoint_minutes, start
     next_samples += 60 * args.sample_minutes
     sums, summed, since, cpu_since = {}, 0, start, time.process_time()
     while True:
         now = time.monotonic()
-        minutes = minutes_before + (now - start) / 60
+        minutes = minutes_before + (worked() - worked_start) / 60
         progress = max(minutes / args.minutes, step / args.steps if args.steps else 0.0)
         if asked_to_end:
             progress = 1.0
