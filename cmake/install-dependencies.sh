@@ -1,9 +1,10 @@
 #!/bin/sh
 # Installs what repaint needs and this machine lacks, through apt (Debian 12 and 13, Ubuntu 24.04).
-# Usage: install-dependencies.sh [build] [test] [fuzz]
+# Usage: install-dependencies.sh [build] [test] [fuzz] [docs]
 #   build  the library, the program and the examples (the default)
 #   test   the tests as well
 #   fuzz   the fuzz targets as well
+#   docs   the site of the public API as well
 # Silent when nothing is missing.
 set -eu
 
@@ -12,9 +13,10 @@ fail() { say "install-dependencies: $*"; exit 1; }
 
 # PACKAGE or PACKAGE:COMMAND; a package whose command is already here, from wherever, is not missing.
 build="g++:g++ cmake:cmake ninja-build:ninja libxtensor-dev libxtensor-blas-dev libopenblas-dev libpng-dev
-    libturbojpeg0-dev libcli11-dev libyaml-cpp-dev libcairo2-dev"
-test="catch2"
+    libturbojpeg0-dev libcli11-dev libyaml-cpp-dev"
+test="catch2 python3"
 fuzz="clang:clang++ libclang-rt-dev"
+docs="doxygen:doxygen"
 
 wanted=""
 for purpose in "${@:-build}"; do
@@ -22,7 +24,8 @@ for purpose in "${@:-build}"; do
         build) wanted="$wanted $build" ;;
         test) wanted="$wanted $build $test" ;;
         fuzz) wanted="$wanted $build $fuzz" ;;
-        *) say "usage: $0 [build] [test] [fuzz]"; exit 2 ;;
+        docs) wanted="$wanted $build $docs" ;;
+        *) say "usage: $0 [build] [test] [fuzz] [docs]"; exit 2 ;;
     esac
 done
 
@@ -38,8 +41,8 @@ check_cmake() {
 
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
     say "There is no apt here, so this goes on with what is installed; needed are a C++20 compiler, CMake 3.25 or" \
-        "newer, Ninja, xtensor, xtensor-blas, OpenBLAS, libpng, TurboJPEG, CLI11, yaml-cpp and Cairo, for the tests" \
-        "Catch2, for fuzzing Clang."
+        "newer, Ninja, xtensor, xtensor-blas, OpenBLAS, libpng, TurboJPEG, CLI11 and yaml-cpp, for the tests Catch2 and" \
+        "Python 3, for fuzzing Clang, for the site Doxygen."
     if command -v cmake >/dev/null 2>&1; then
         check_cmake
     fi

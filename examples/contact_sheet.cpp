@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/error.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/picture.hpp>
 
 namespace {
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <exception>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/repaint.hpp>
 
 repaint::host_tensor fill(const repaint::host_tensor& image, const repaint::host_tensor& keep);

@@ -1,7 +1,7 @@
 #include <repaint/repaint.hpp>
 
 #include <repaint/backend/cpu.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 
 int main() {
     repaint::cpu_backend backend;

@@ -1,4 +1,4 @@
-// `repaint ablate`: its plans, tables and axes without the program, and the program from outside.
+// The program ablation: its plans and tables without the program, and the program from outside.
 #include <sys/types.h>
 #include <sys/wait.h>
 
@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -20,21 +21,18 @@
 #include <repaint/diffusion/jump_schedule.hpp>
 #include <repaint/error.hpp>
 #include <repaint/evaluation/mean_interval.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/mask.hpp>
 
-#include "../examples/cli/ablation.hpp"
-#include "../examples/cli/axis.hpp"
-#include "../examples/cli/csv.hpp"
-#include "../examples/cli/mask_kinds.hpp"
+#include "csv.hpp"
+#include "mask_kinds.hpp"
 #include "support/catch.hpp"
 #include "support/program.hpp"
+#include "tables.hpp"
 
 namespace fs = std::filesystem;
-using cli::plot_range;
-using cli::round_axis;
-using cli::sweep_kind;
-using cli::walk_setting;
+using ablation::sweep_kind;
+using ablation::walk_setting;
 using program::check_refused;
 using program::content;
 using program::joined;
@@ -58,10 +56,10 @@ int evaluations(const walk_setting& setting) {
     return repaint::network_evaluations(repaint::jump_schedule(setting.timesteps, jumps));
 }
 
-std::vector<std::string> texts(const std::vector<cli::sweep_point>& points) {
+std::vector<std::string> texts(const std::vector<ablation::sweep_point>& points) {
     std::vector<std::string> result;
     for (const auto& point : points) {
-        result.push_back(cli::text_of(point.sweep) + ": " + cli::text_of(point.setting));
+        result.push_back(to_string(point.sweep) + ": " + to_string(point.setting));
     }
     return result;
 }
@@ -89,7 +87,7 @@ std::map<std::string, std::string> row_of(const rows& table, const std::vector<s
     return {};
 }
 
-cli::fill_result fill(std::vector<double> measures, std::size_t count = 10) {
+ablation::fill_result fill(std::vector<double> measures, std::size_t count = 10) {
     return {count, 7, "0123", 1.5, std::move(measures)};
 }
 
@@ -103,7 +101,7 @@ std::vector<fs::path> files(const fs::path& folder, const std::vector<std::strin
 }
 
 /// Kind -> the masks' names below the folder.
-std::map<std::string, std::vector<std::string>> names_of(const cli::mask_kinds& found, const fs::path& folder) {
+std::map<std::string, std::vector<std::string>> names_of(const ablation::mask_kinds& found, const fs::path& folder) {
     std::map<std::string, std::vector<std::string>> result;
     for (const auto& kind : found.kinds) {
         auto& names = result[kind.name];
@@ -114,28 +112,21 @@ std::map<std::string, std::vector<std::string>> names_of(const cli::mask_kinds& 
     return result;
 }
 
-plot_range from_to(double low, double high) {
-    plot_range range;
-    range.include(high);
-    range.include(low);
-    return range;
-}
-
 } // namespace
 
 TEST_CASE("the paper's sweeps", "[ablation]") {
     SECTION("table 2") {
-        const auto points = cli::resampling_points(250, 10, {1, 2, 3, 4});
+        const auto points = ablation::resampling_points(250, 10, {1, 2, 3, 4});
         CHECK(texts(points) ==
               std::vector<std::string>{"slowing-down: T 250", "slowing-down: T 500", "slowing-down: T 750",
                                        "slowing-down: T 1000", "resampling: T 250", "resampling: T 250, j 10, r 2",
                                        "resampling: T 250, j 10, r 3", "resampling: T 250, j 10, r 4"});
-        const auto settings = cli::settings_of(points);
+        const auto settings = ablation::settings_of(points);
         REQUIRE(settings.size() == 7);
         CHECK(settings[4] == walk_setting{250, 10, 2});
     }
     SECTION("table 3") {
-        const auto points = cli::jump_length_points(250, {1, 5, 10}, {5, 10, 15});
+        const auto points = ablation::jump_length_points(250, {1, 5, 10}, {5, 10, 15});
         CHECK(texts(points) ==
               std::vector<std::string>{
                   "jump-length: T 250, j 1, r 5", "jump-length: T 250, j 5, r 5", "jump-length: T 250, j 10, r 5",
@@ -145,17 +136,18 @@ TEST_CASE("the paper's sweeps", "[ablation]") {
         CHECK(evaluations(points[5].setting) == 2410);
     }
     SECTION("order and repetitions make no difference") {
-        CHECK(texts(cli::resampling_points(20, 3, {4, 1, 4})) == texts(cli::resampling_points(20, 3, {1, 4})));
-        CHECK(texts(cli::jump_length_points(20, {9, 2, 2}, {3, 2})) ==
-              texts(cli::jump_length_points(20, {2, 9}, {2, 3})));
-        CHECK(cli::resampling_points(20, 3, {}).empty());
-        CHECK(cli::jump_length_points(20, {}, {2}).empty());
+        CHECK(texts(ablation::resampling_points(20, 3, {4, 1, 4})) ==
+              texts(ablation::resampling_points(20, 3, {1, 4})));
+        CHECK(texts(ablation::jump_length_points(20, {9, 2, 2}, {3, 2})) ==
+              texts(ablation::jump_length_points(20, {2, 9}, {2, 3})));
+        CHECK(ablation::resampling_points(20, 3, {}).empty());
+        CHECK(ablation::jump_length_points(20, {}, {2}).empty());
     }
     SECTION("a setting of both is one") {
-        auto points = cli::resampling_points(20, 5, {2});
-        const auto more = cli::jump_length_points(20, {1, 5}, {2});
+        auto points = ablation::resampling_points(20, 5, {2});
+        const auto more = ablation::jump_length_points(20, {1, 5}, {2});
         points.insert(points.end(), more.begin(), more.end());
-        CHECK(cli::settings_of(points) == std::vector<walk_setting>{{40, 0, 1}, {20, 5, 2}, {20, 1, 2}});
+        CHECK(ablation::settings_of(points) == std::vector<walk_setting>{{40, 0, 1}, {20, 5, 2}, {20, 1, 2}});
     }
 }
 
@@ -163,7 +155,7 @@ TEST_CASE("resampling takes as many evaluations as slowing down, less its last s
     // Every stretch of j timesteps but the last is passed r times, so that r T evaluations lack (r - 1) j.
     for (const int j : {1, 2, 5, 10}) {
         for (const int r : {1, 2, 3, 4, 10}) {
-            const auto points = cli::resampling_points(50, j, {r});
+            const auto points = ablation::resampling_points(50, j, {r});
             CAPTURE(j, r);
             REQUIRE(points.size() == 2);
             CHECK(evaluations(points[0].setting) == 50 * r);
@@ -191,7 +183,7 @@ TEST_CASE("numbers and names in CSV", "[ablation]") {
 
 TEST_CASE("settings are compared picture by picture", "[ablation]") {
     const workplace here;
-    cli::fill_table fills(here / "out", {"error", "psnr"}, {{"model", "m"}});
+    ablation::fill_table fills(here / "out", {"error", "psnr"}, {{"model", "m"}});
     // What pictures differ by is ten times what settings do.
     const std::vector<double> base{10.0, 20.0, 30.0, 40.0};
     const std::vector<double> gains{1.0, 2.0, 1.5, 1.0};
@@ -207,12 +199,12 @@ TEST_CASE("settings are compared picture by picture", "[ablation]") {
     fills.add({"p0.png", "half", {10, 4, 2}}, fill({0.0, 0.0}, 16));
     fills.add({"p1.png", "half", {10, 4, 2}}, fill({0.0, 0.0}, 16));
 
-    auto points = cli::resampling_points(10, 2, {1, 2});
-    const auto more = cli::jump_length_points(10, {2, 4}, {2});
+    auto points = ablation::resampling_points(10, 2, {1, 2});
+    const auto more = ablation::jump_length_points(10, {2, 4}, {2});
     points.insert(points.end(), more.begin(), more.end());
-    const cli::ablation of{&fills, pictures, {"half", "unseen"}, points};
+    const ablation::fill_selection of{&fills, pictures, {"half", "unseen"}, points};
 
-    const auto comparisons = cli::parse_csv(cli::comparisons_csv(of), "comparisons");
+    const auto comparisons = cli::parse_csv(ablation::comparisons_csv(of), "comparisons");
     REQUIRE(comparisons.size() == 3); // and none for kinds without fills, or of a setting with itself
     const auto resampled = row_of(comparisons, {"resampling", "half"});
     CHECK(resampled.at("against_timesteps") == "20");
@@ -231,7 +223,7 @@ TEST_CASE("settings are compared picture by picture", "[ablation]") {
     CHECK(longer.at("pictures") == "2");
     CHECK(std::stod(longer.at("error_difference")) == approx(-13.5)); // (0 - 9 + 0 - 18) / 2
 
-    const auto summary = cli::parse_csv(cli::summary_csv(of), "summary");
+    const auto summary = cli::parse_csv(ablation::summary_csv(of), "summary");
     REQUIRE(summary.size() == 5); // two points of T 10 in one pass have no fills
     const auto slow = row_of(summary, {"slowing-down", "half", "20"});
     CHECK(slow.at("pictures") == "5");
@@ -251,17 +243,17 @@ TEST_CASE("a table of fills is kept and found again", "[ablation]") {
     const fs::path folder = here / "a" / "b";
     const std::map<std::string, std::string> settings{{"model", "a \"model\""}, {"labels", "none"}};
     const std::vector<std::string> measures{"error", "psnr"};
-    const cli::fill_key key{"deep/a,b.png", "half", {20, 5, 3}};
-    const cli::fill_key other{"deep/a,b.png", "half", {20, 0, 1}};
+    const ablation::fill_key key{"deep/a,b.png", "half", {20, 5, 3}};
+    const ablation::fill_key other{"deep/a,b.png", "half", {20, 0, 1}};
     {
-        cli::fill_table fills(folder, measures, settings);
+        ablation::fill_table fills(folder, measures, settings);
         CHECK(fills.find(key) == nullptr);
         fills.add(key, {45, 18446744073709551615U, "00ff", 1.0 / 3.0, {nothing, infinity}});
         fills.add(other, fill({2.0 / 3.0, 1e-30}));
         fills.add(other, fill({2.0 / 3.0, 1e-30})); // again, as after a change of --shown
         fills.save();
     }
-    cli::fill_table fills(folder, measures, settings);
+    ablation::fill_table fills(folder, measures, settings);
     REQUIRE(fills.find(key) != nullptr);
     CHECK(fills.find(key)->evaluations == 45);
     CHECK(fills.find(key)->seed == 18446744073709551615U);
@@ -277,7 +269,7 @@ TEST_CASE("a table of fills is kept and found again", "[ablation]") {
 
     const auto reopened = [&](const std::string& text) {
         write(folder / "pictures.csv", text);
-        cli::fill_table(folder, measures, settings);
+        ablation::fill_table(folder, measures, settings);
     };
     const std::string head = before.substr(0, before.find('\n') + 1);
     CHECK_NOTHROW(reopened(head));
@@ -291,18 +283,18 @@ TEST_CASE("a table of fills is kept and found again", "[ablation]") {
     CHECK_THROWS_AS(reopened(head + "\"a"), repaint::format_error);
     write(folder / "pictures.csv", before);
 
-    CHECK_THROWS_WITH(cli::fill_table(folder, measures, {{"model", "b"}}),
+    CHECK_THROWS_WITH(ablation::fill_table(folder, measures, {{"model", "b"}}),
                       contains("model a \"model\", now it is b") && contains("another folder"));
-    CHECK_THROWS_WITH(cli::fill_table(folder, measures, {{"classifier", "c"}}), contains("classifier unknown"));
+    CHECK_THROWS_WITH(ablation::fill_table(folder, measures, {{"classifier", "c"}}), contains("classifier unknown"));
     for (const std::string broken : {"", "{", "[]", "{\"model\": 3}", "{\"model\": \"a\"} x"}) {
         CAPTURE(broken);
         write(folder / "settings.json", broken);
-        CHECK_THROWS_AS(cli::fill_table(folder, measures, settings), repaint::error);
+        CHECK_THROWS_AS(ablation::fill_table(folder, measures, settings), repaint::error);
     }
     fs::remove(folder / "settings.json");
-    CHECK_THROWS_WITH(cli::fill_table(folder, measures, settings), contains("no settings.json"));
+    CHECK_THROWS_WITH(ablation::fill_table(folder, measures, settings), contains("no settings.json"));
     write(here / "file", "");
-    CHECK_THROWS_WITH(cli::fill_table(here / "file" / "below", measures, settings), contains("cannot be made"));
+    CHECK_THROWS_WITH(ablation::fill_table(here / "file" / "below", measures, settings), contains("cannot be made"));
 }
 
 TEST_CASE("kinds of masks are found in files and folders", "[ablation]") {
@@ -310,10 +302,10 @@ TEST_CASE("kinds of masks are found in files and folders", "[ablation]") {
     const auto pictures = files(here / "faces", {"a.png", "b.png", "c.png"});
     const fs::path keeps = here / "keeps";
     using found = std::map<std::string, std::vector<std::string>>;
-    const auto kinds = [&] { return names_of(cli::find_mask_kinds(keeps, pictures), keeps); };
+    const auto kinds = [&] { return names_of(ablation::find_mask_kinds(keeps, pictures), keeps); };
 
     SECTION("a file") {
-        const auto one = cli::find_mask_kinds(files(keeps, {"half.png"})[0], pictures);
+        const auto one = ablation::find_mask_kinds(files(keeps, {"half.png"})[0], pictures);
         REQUIRE(one.kinds.size() == 1);
         CHECK(one.kinds[0].name == "half");
         CHECK(one.kinds[0].masks == std::vector<fs::path>(3, keeps / "half.png"));
@@ -348,7 +340,7 @@ TEST_CASE("kinds of masks are found in files and folders", "[ablation]") {
                                {"wide", {"wide/a.png", "wide/b.png", "wide/c.png"}}});
     }
     SECTION("what does not fit") {
-        const auto refused = [&] { return cli::find_mask_kinds(keeps, pictures); };
+        const auto refused = [&] { return ablation::find_mask_kinds(keeps, pictures); };
         CHECK_THROWS_WITH(refused(), contains("there is no such file"));
         fs::create_directories(keeps / "wide");
         CHECK_THROWS_WITH(refused(), contains("no .png"));
@@ -366,57 +358,6 @@ TEST_CASE("kinds of masks are found in files and folders", "[ablation]") {
     }
 }
 
-TEST_CASE("axes have a few round ticks", "[ablation]") {
-    const auto ticks = [](double low, double high) { return round_axis(from_to(low, high), 5, 0.0).ticks; };
-    CHECK(ticks(0.0, 10.0) == std::vector<double>{0, 2, 4, 6, 8, 10});
-    CHECK(ticks(45.0, 260.0) == std::vector<double>{50, 100, 150, 200, 250});
-    CHECK(ticks(-3.0, 3.0) == std::vector<double>{-3, -2, -1, 0, 1, 2, 3});
-    const auto fine = round_axis(from_to(0.131, 0.168), 5, 0.0);
-    CHECK(fine.decimals == 3);
-    REQUIRE(fine.ticks.size() == 7);
-    CHECK(fine.label(fine.ticks[0]) == "0.135");
-    CHECK(round_axis(from_to(0.0, 1e308), 5, 0.0).label(1e308).size() == 309);
-    CHECK(round_axis(from_to(-1.0, 1.0), 4, 0.0).label(0.0) == "0.0");
-    const auto around = round_axis(from_to(-0.3, 0.3), 5, 0.0);
-    REQUIRE(around.ticks.size() == 7);
-    CHECK(around.label(around.ticks[3]) == "0.0"); // and not -0.0
-
-    SECTION("every range") {
-        const std::vector<std::pair<double, double>> ranges{
-            {0.0, 1e-12},     {0.0, 0.0},   {5.0, 5.0},  {-7.0, -7.0}, {1e12, 1e12 + 1}, {1e15, 1e15 + 0.125},
-            {1e-300, 2e-300}, {0.0, 1e300}, {-1e9, 1e9}, {2409, 2410}, {0.9999999, 1.0}};
-        for (const auto& [low, high] : ranges) {
-            for (const double room : {0.0, 0.06}) {
-                CAPTURE(low, high, room);
-                const auto axis = round_axis(from_to(low, high), 5, room);
-                CHECK(axis.first <= low);
-                CHECK(axis.last >= high);
-                CHECK(axis.first < axis.last);
-                CHECK((low < 0.0 || axis.first >= 0.0));
-                CHECK(axis.ticks.size() <= 10);
-                CHECK(axis.decimals >= 0);
-                for (std::size_t i = 0; i < axis.ticks.size(); ++i) {
-                    CHECK(axis.place(axis.ticks[i]) >= -1e-6);
-                    CHECK(axis.place(axis.ticks[i]) <= 1.0 + 1e-6);
-                    CHECK((i == 0 || axis.ticks[i] > axis.ticks[i - 1]));
-                }
-            }
-        }
-    }
-    SECTION("what is not finite is not shown") {
-        plot_range range;
-        CHECK(range.empty());
-        range.include(nothing);
-        range.include(-infinity);
-        CHECK(range.empty());
-        CHECK(round_axis(range, 5, 0.1).ticks.empty());
-        range.include(3.0);
-        range.include(infinity);
-        CHECK(range.low() == 3.0);
-        CHECK(range.high() == 3.0);
-    }
-}
-
 namespace {
 
 /// Two of the demo's faces as a.png and b.png, and a folder of masks for each of two kinds.
@@ -431,15 +372,28 @@ std::vector<std::string> prepared(const workplace& here) {
         CHECK(run(here, {"mask", kind, "--size", "32x32", "--seed", "3", "-o", (keeps / kind / "m.png").string()})
                   .status == 0);
     }
-    return {"ablate",         demo_model,
-            "--images",       faces.string(),
-            "--keeps",        keeps.string(),
-            "--timesteps",    "6",
-            "--passes",       "1,2",
-            "--jump-length",  "2",
-            "--jump-lengths", "1,2",
-            "--jump-passes",  "2",
-            "--threads",      "1"};
+    return {demo_model,
+            "--images",
+            faces.string(),
+            "--keeps",
+            keeps.string(),
+            "--timesteps",
+            "6",
+            "--passes",
+            "1,2",
+            "--jump-length",
+            "2",
+            "--jump-lengths",
+            "1,2",
+            "--jump-passes",
+            "2",
+            "--threads",
+            "1"};
+}
+
+/// The program ablation in a folder.
+program::finished ablate(const workplace& here, const std::vector<std::string>& arguments) {
+    return run(here, arguments, std::nullopt, REPAINT_ABLATION);
 }
 
 /// The command with an option set: its value replaced when the command has it, else added.
@@ -471,7 +425,7 @@ rows results(const workplace& here, const std::string& folder) {
 TEST_CASE("an ablation from outside", "[ablation][program]") {
     const workplace here;
     const auto command = prepared(here);
-    const auto first = run(here, joined(command, to(here, "one")));
+    const auto first = ablate(here, joined(command, to(here, "one")));
     INFO(first.error);
     REQUIRE(first.status == 0);
     CHECK(first.out.empty());
@@ -525,7 +479,7 @@ TEST_CASE("an ablation from outside", "[ablation][program]") {
         const auto found = row_of(table, {"a.png", "wide", "12", "", "1"});
         CHECK(std::stod(found.at("mae_hole")) == approx(sum / static_cast<double>(missing)).epsilon(1e-5));
     }
-    SECTION("means, comparisons and figures") {
+    SECTION("means, comparisons and the contact sheet") {
         const auto summary = read(here / "one" / "ablation.csv");
         CHECK(summary.size() == 1 + 2 * 6);
         const auto mean = row_of(summary, {"resampling", "half", "6", "2", "2"});
@@ -535,36 +489,63 @@ TEST_CASE("an ablation from outside", "[ablation][program]") {
         CHECK(std::stod(mean.at("mae_hole")) == approx((a + b) / 2.0).epsilon(1e-6));
         CHECK(std::stod(mean.at("mae_hole_ci95")) == approx(12.706205 * std::abs(a - b) / 2.0).epsilon(1e-5));
         CHECK(read(here / "one" / "comparisons.csv").size() == 1 + 2 * 2);
-        CHECK(repaint::read_picture(here / "one" / "ablation.png").width > 600);
+        // Two pictures with each kind of mask: truth, input and four fills, three times as large, 4 pixels apart.
         const auto sheet = repaint::read_picture(here / "one" / "contact_sheet.png");
-        CHECK(sheet.height > 4 * 96);
+        CHECK(sheet.height == 4 * 100 + 4);
+        CHECK(sheet.width == 6 * 100 + 4);
+        const auto fill = repaint::read_picture(here / "one" / "fills" / "half" / "b-t6.png");
+        const std::size_t corner =
+            3 * (104 * static_cast<std::size_t>(sheet.width) + 2 * 100 + 4); // second row, third cell
+        CHECK(std::equal(fill.pixels.begin(), fill.pixels.begin() + 3,
+                         sheet.pixels.begin() + static_cast<std::ptrdiff_t>(corner)));
+    }
+    SECTION("its figures, where there is matplotlib") {
+        const auto python = [&](const std::string& arguments) {
+            return std::system(("python3 " + arguments + " >" + (here / "python").string() + " 2>&1").c_str());
+        };
+        if (python("-c 'import matplotlib'") != 0) {
+            WARN("there is no matplotlib for " REPAINT_ABLATION_PLOT);
+            return;
+        }
+        const std::string summary = (here / "one" / "ablation.csv").string();
+        const std::string sheet = (here / "one" / "contact_sheet.png").string();
+        for (const std::string more : {"", " --measure ssim", " --sheet "}) {
+            const fs::path out = here / "figure.png";
+            fs::remove(out);
+            const int status = python(REPAINT_ABLATION_PLOT " " + summary + " " + out.string() + more +
+                                      (more == " --sheet " ? sheet : ""));
+            CAPTURE(more, content(here / "python"));
+            CHECK(status == 0);
+            CHECK(repaint::read_picture(out).width > 600);
+        }
     }
     SECTION("batches and threads change nothing") {
         const auto two = with(joined(command, to(here, "two")), "--threads", "2");
-        const auto again = run(here, joined(two, {"--batch", "1", "--quiet"}));
+        const auto again = ablate(here, joined(two, {"--batch", "1", "--quiet"}));
         CHECK(again.status == 0);
         CHECK(again.error.empty());
         CHECK(results(here, "two") == table);
     }
     SECTION("what is there is not made again") {
         const std::string before = content(here / "one" / "pictures.csv");
-        const auto again = run(here, joined(command, to(here, "one")));
+        const auto again = ablate(here, joined(command, to(here, "one")));
         CHECK(again.status == 0);
         CHECK_THAT(again.error, contains("16 fills, 0 of them still to be made"));
         CHECK(content(here / "one" / "pictures.csv") == before);
-        const auto more = run(here, with(joined(command, to(here, "one")), "--jump-lengths", "1,2,3"));
+        const auto more = ablate(here, with(joined(command, to(here, "one")), "--jump-lengths", "1,2,3"));
         CHECK(more.status == 0);
         CHECK_THAT(more.error, contains("20 fills, 4 of them still to be made"));
         // A fill of the contact sheet that is missing is made again.
         fs::remove(here / "one" / "fills" / "half" / "a-t6.png");
-        CHECK_THAT(run(here, joined(command, to(here, "one"))).error, contains("1 of them still to be made"));
+        CHECK_THAT(ablate(here, joined(command, to(here, "one"))).error, contains("1 of them still to be made"));
         CHECK(results(here, "one").size() == 21);
     }
     SECTION("what was made otherwise is not mixed in") {
-        check_refused(run(here, joined(joined(command, to(here, "one")), {"--seed", "5"})), 1,
+        check_refused(ablate(here, joined(joined(command, to(here, "one")), {"--seed", "5"})), 1,
                       "filled with seed 0, now it is 5");
         fs::copy_file(here / "faces" / "b.png", here / "faces" / "a.png", fs::copy_options::overwrite_existing);
-        check_refused(run(here, joined(command, to(here, "one"))), 1, "a.png with mask half, filled with other pixels");
+        check_refused(ablate(here, joined(command, to(here, "one"))), 1,
+                      "a.png with mask half, filled with other pixels");
     }
 }
 
@@ -574,13 +555,13 @@ TEST_CASE("a stopped ablation goes on", "[ablation][program]") {
     const int timesteps = REPAINT_SLOWNESS > 1 ? 40 : 150; // some seconds either way
     command = with(with(command, "--timesteps", std::to_string(timesteps)), "--passes", "1");
     command = joined(command, {"--sweep", "resampling", "--batch", "1", "--quiet"});
-    REQUIRE(run(here, joined(command, to(here, "whole"))).status == 0);
+    REQUIRE(ablate(here, joined(command, to(here, "whole"))).status == 0);
     const auto expected = results(here, "whole");
 
     std::size_t stops = 0;
     int status = 130;
     for (int attempt = 0; status == 130 && attempt < 20; ++attempt) {
-        const pid_t child = program::start(here, joined(command, to(here, "parts")));
+        const pid_t child = program::start(here, joined(command, to(here, "parts")), std::nullopt, REPAINT_ABLATION);
         std::this_thread::sleep_for(std::chrono::milliseconds((200 + 100 * attempt) * REPAINT_SLOWNESS));
         ::kill(child, SIGINT);
         // The signal may come before the program listens for it: then it ends as programs do.
@@ -600,7 +581,7 @@ TEST_CASE("a stopped ablation goes on", "[ablation][program]") {
         }
     }
     if (status == 130) {
-        status = run(here, joined(command, to(here, "parts"))).status;
+        status = ablate(here, joined(command, to(here, "parts"))).status;
     }
     CHECK(status == 0);
     CHECK(stops > 0);
@@ -618,7 +599,7 @@ TEST_CASE("an ablation that cannot be is refused in a sentence", "[ablation][pro
             changed = with(changed, option, value);
         }
         CAPTURE(changed);
-        check_refused(run(here, changed), status, part);
+        check_refused(ablate(here, changed), status, part);
     };
     const std::string nowhere = (here / "nowhere").string();
     refused({{"--timesteps", "600"}}, 1, "the setting T 1200: ");

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/philox.hpp>
+#include <repaint/diffusion/step.hpp>
 #include <repaint/ops.hpp>
 
 #include "support/catch.hpp"
@@ -352,6 +354,35 @@ TEMPLATE_LIST_TEST_CASE("forward_step and merge", "[backend]", backends_under_te
                 CHECK(difference(b.download(merged), expected, tolerances<TestType>::step) == "");
             }
         }
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("of no images every step gives no images", "[backend]", backends_under_test) {
+    namespace ops = repaint::ops;
+    TestType b;
+    for (const shape4 s : {shape4{0, 3, 4, 5}, {0, 32, 8, 8}}) {
+        CAPTURE(to_string(s));
+        auto x = b.upload(host_tensor(s));
+        CHECK(shape4(x.shape()) == s);
+        CHECK(b.download(x).shape() == s);
+        const auto z = ops::normal(b, std::span<const std::uint64_t>(), 0, s);
+        CHECK(b.download(z).shape() == s);
+        ops::forward_step(b, x, z, {0.8F, 0.6F});
+        for (const int channels : {s.c, 2 * s.c}) {
+            const auto prediction = b.upload(host_tensor({0, channels, s.h, s.w}));
+            const repaint::posterior p{.variance = channels == s.c ? repaint::variance_type::fixed_small
+                                                                   : repaint::variance_type::learned_range};
+            ops::reverse_step(b, x, prediction, z, p);
+            auto x0 = b.allocate(s);
+            ops::reverse_step(b, x, prediction, z, p, &x0, &z);
+            CHECK(b.download(x0).shape() == s);
+        }
+        const auto one = b.upload(host_tensor({1, s.c, s.h, s.w}));
+        const auto mask = b.upload(host_tensor({1, 1, s.h, s.w}));
+        ops::merge(b, x, one, mask, z, {0.8F, 0.6F});
+        ops::merge(b, x, z, z, z, {0.8F, 0.6F});
+        b.synchronize();
+        CHECK(b.download(x).shape() == s);
     }
 }
 

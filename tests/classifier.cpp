@@ -13,14 +13,17 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/inpainter.hpp>
 #include <repaint/model/guided_classifier.hpp>
+#include <repaint/model/guided_diffusion.hpp>
+#include <repaint/model/load.hpp>
 #include <repaint/unconditional_sampler.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/networks.hpp"
 #include "support/published.hpp"
-#include "support/strict_cpu.hpp"
 
 using repaint::checkpoint;
 using repaint::host_tensor;
@@ -30,7 +33,7 @@ using repaint::tape_memory;
 namespace {
 
 using exact_backend = repaint::basic_reference_backend<double>;
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// Every file that tests/peers/make_classifier_goldens.py writes of a classifier.
 const std::vector<std::string> classifiers{"attention",
@@ -377,7 +380,7 @@ TEST_CASE("a run stopped under guidance goes on bit for bit", "[classifier]") {
     const auto model = load_unet(b, part(file, "network."), metadata(file, "network"));
     const auto network = load(b, part(file, "classifier."));
     const std::vector<int> labels{7, 2};
-    const auto known = random_tensor({2, 3, 16, 16}, 3);
+    const auto known = random_images({2, 3, 16, 16}, 3);
     const host_tensor keep({1, 1, 16, 16});
     repaint::inpaint_options options{.timesteps = 6, .jumps = {.jump_length = 2, .jump_n_sample = 2}, .labels = labels};
     repaint::inpainter<repaint::cpu_backend> inpaint(b, model, options);
@@ -397,11 +400,11 @@ TEST_CASE("a run stopped under guidance goes on bit for bit", "[classifier]") {
     CHECK(same_bits(inpaint(known, keep, noise), unguided));
 
     // Only the official program has guidance.
-    for (const auto how : {repaint::algorithm::diffusers, repaint::algorithm::monai}) {
-        repaint::inpaint_options other{.timesteps = 10, .labels = labels, .algorithm = how};
+    for (const auto how : {repaint::sampling_system::diffusers, repaint::sampling_system::monai}) {
+        repaint::inpaint_options other{.timesteps = 10, .labels = labels, .system = how};
         repaint::inpainter<repaint::cpu_backend> refused(b, model, other);
         const repaint::class_guidance<repaint::cpu_backend> guide(network, inpaint.process(), labels, 1.0F);
-        CHECK_THROWS_WITH(refused.guide_with(guide), contains("guidance is part of the algorithm official only"));
+        CHECK_THROWS_WITH(refused.guide_with(guide), contains("guidance is part of the system official only"));
     }
 }
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <repaint/backend/cpu/instruction_set.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 #include <repaint/io/safetensors.hpp>
 
@@ -622,6 +622,58 @@ TEST_CASE("what cannot be done exits with 1 and one sentence", "[cli]") {
                   "multiples of 4, got 33x31");
     if (fs::exists("/dev/full")) {
         check_refused(run(here, {"mask", "half", "--size", "64x64", "-o", "/dev/full"}), 1, "/dev/full");
+    }
+}
+
+TEST_CASE("an array without images is refused in a sentence", "[cli]") {
+    const workplace here;
+    REQUIRE(run(here, {"mask", "half", "--size", "32x32", "-o", (here / "keep.png").string()}).status == 0);
+    const std::string keep = (here / "keep.png").string();
+    const std::string out = (here / "out.npy").string();
+    for (const auto& shape :
+         {repaint::shape4{0, 3, 32, 32}, {0, 1, 32, 32}, {1, 0, 32, 32}, {1, 3, 0, 32}, {1, 3, 32, 0}}) {
+        CAPTURE(to_string(shape));
+        const std::string empty = (here / "empty.npy").string();
+        repaint::write_npy(empty, host_tensor(shape));
+        const auto refused = [&](const std::vector<std::string>& command) {
+            CAPTURE(command);
+            check_refused(run(here, command), 1,
+                          "empty.npy: there is no image in an array of shape " + to_string(shape));
+            CHECK_FALSE(fs::exists(out));
+        };
+        refused({"inpaint", demo_model, "--image", empty, "--keep", keep, "-o", out});
+        refused({"inpaint", demo_model, "--image", demo_face, empty, "--keep", keep, "-o", out});
+        refused({"inpaint", demo_model, "--image", demo_face, "--keep", empty, "-o", out});
+        refused({"inpaint", demo_model, "--image", demo_face, "--paint", empty, "-o", out});
+        refused({"predict", demo_model, "--input", empty, "--timestep", "1", "-o", out});
+        // These read pictures only, and say so of any array.
+        check_refused(run(here, {"evaluate", empty, demo_face}), 1, "empty.npy: is not a picture");
+        check_refused(run(here, {"evaluate", demo_face, empty}), 1, "empty.npy: is not a picture");
+        check_refused(run(here, {"evaluate", demo_face, demo_face, "--masks", empty}), 1,
+                      "empty.npy: is not a picture");
+    }
+}
+
+TEST_CASE("whole numbers are decimal", "[cli]") {
+    const workplace here;
+    const auto mask = [&](const std::string& seed) {
+        const std::string out = (here / "mask.png").string();
+        REQUIRE(run(here, {"mask", "wide", "--size", "32x32", "--seed", seed, "-o", out}).status == 0);
+        return content(out);
+    };
+    CHECK(mask("010") == mask("10")); // and not 8
+    CHECK(mask("010") != mask("8"));
+    CHECK(mask("000") == mask("0"));
+    CHECK(mask("018446744073709551615") == mask("18446744073709551615"));
+    CHECK(run(here, {"schedule", "--jump-length", "010"}).out == run(here, {"schedule", "--jump-length", "10"}).out);
+    for (const std::string number : {"0x10", "0b1", "1e1", "1.0", "", "-", "true", "10 ", "1'0"}) {
+        CAPTURE(number);
+        check_refused(run(here, {"mask", "wide", "--size", "8x8", "--seed", number, "-o", "no.png"}), 2, "--seed");
+        check_refused(run(here, {"schedule", "--n-sample=" + number}), 2, "--n-sample");
+        check_refused(run(here, {"sample", demo_model, "--label", number, "-o", "no.png"}), 2, "--label");
+        check_refused(run(here, {"predict", demo_model, "--input", "x.npy", "--timestep", "1", "--label=" + number,
+                                 "-o", "no.npy"}),
+                      2, "--label");
     }
 }
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 #include <repaint/io/safetensors.hpp>
 
@@ -212,7 +212,7 @@ TEST_CASE("guidance that cannot be is refused in one sentence", "[cli]") {
     refused("plain.safetensors", {"--classifier-config", here.path("plain.json")}, 2,
             "--classifier-config requires --classifier");
     refused("conditional.safetensors", {"--classifier", attention, "--label", "3", "--algorithm", "diffusers"}, 1,
-            "guidance is part of the algorithm official only");
+            "guidance is part of the system official only");
 }
 
 TEST_CASE("info says what a classifier is and what it is for", "[cli]") {

@@ -110,8 +110,23 @@ static_assert(repaint::noise_source<repaint::torch_cpu_noise, dry_backend>);
 static_assert(repaint::noise_source<repaint::recorded_noise, dry_backend>);
 static_assert(repaint::conditioner<repaint::known_region<dry_backend>, dry_backend, repaint::philox_noise>);
 static_assert(repaint::conditioner<const repaint::unconditional, dry_backend, repaint::philox_noise>);
+static_assert(repaint::conditioner<repaint::any_condition<dry_backend>, dry_backend, repaint::any_noise<dry_backend>>);
+// A conditioner and a loop draw noise; they need not continue it.
+static_assert(repaint::draws_noise<repaint::any_noise<dry_backend>, dry_backend>);
+static_assert(!repaint::noise_source<repaint::any_noise<dry_backend>, dry_backend>);
+static_assert(repaint::sampling_loop<repaint::official_loop<dry_backend, const repaint::unconditional>, dry_backend,
+                                     repaint::any_denoiser<dry_backend>, repaint::any_noise<dry_backend>>);
+static_assert(repaint::sampling_loop<repaint::scheduler_loop<dry_backend>, dry_backend,
+                                     repaint::any_denoiser<dry_backend>, repaint::any_noise<dry_backend>>);
+static_assert(!repaint::sampling_loop<repaint::unconditional, dry_backend, repaint::any_denoiser<dry_backend>,
+                                      repaint::any_noise<dry_backend>>);
+// What may watch a run.
+static_assert(repaint::observer<bool (*)(const repaint::progress&), dry_backend>);
+static_assert(repaint::observer<void (*)(const repaint::preview<dry_backend>&), dry_backend>);
+static_assert(!repaint::observer<bool (*)(int), dry_backend>);
+static_assert(!repaint::observer<bool (*)(repaint::progress&), dry_backend>);
 static_assert(repaint::denoiser<repaint::unet_denoiser<dry_backend>, dry_backend>);
-static_assert(repaint::executes<repaint::rehearsal<dry_backend>, dry_backend>);
+static_assert(repaint::executes<repaint::dry_run<dry_backend>, dry_backend>);
 static_assert(!repaint::provides_replay<dry_backend>);
 static_assert(repaint::walk<std::vector<repaint::transition>>);
 static_assert(!repaint::denoiser<repaint::philox_noise, dry_backend>);

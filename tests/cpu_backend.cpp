@@ -7,8 +7,11 @@
 #include <vector>
 
 #include <repaint/backend/cpu.hpp>
+#include <repaint/backend/cpu/conv2d.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/diffusion/noise.hpp>
+#include <repaint/diffusion/philox.hpp>
+#include <repaint/diffusion/step.hpp>
 #include <repaint/model/random_weights.hpp>
 #include <repaint/ops.hpp>
 
@@ -296,6 +299,88 @@ TEST_CASE("tensors move, join and are joined again", "[cpu]") {
             CHECK(other(n, c, 2, 1) == (c < 20 ? tail(n, c, 2, 1) : values(n, c - 20, 2, 1)));
         }
     }
+}
+
+TEST_CASE("a view is the caller's memory, read and written without a copy", "[cpu]") {
+    cpu_backend b({.threads = 2});
+    const shape4 s{2, 3, 9, 7};
+    auto x = random_tensor(s, 1);
+    auto z = random_tensor(s, 2);
+    const auto known = random_tensor({1, 3, 9, 7}, 3);
+    const host_tensor keep({1, 1, 9, 7}, std::vector<float>(63, 0.25F));
+    const repaint::mixing m{0.8F, 0.6F};
+    const std::vector<std::uint64_t> seeds{3, 9};
+    // What tensors of the backend's own give.
+    auto own = b.upload(x);
+    const auto noise = b.upload(z);
+    repaint::ops::forward_step(b, own, noise, m);
+    repaint::ops::merge(b, own, b.upload(known), b.upload(keep), noise, m);
+    const repaint::posterior p{.variance = repaint::variance_type::fixed_small};
+    auto own_x0 = b.allocate(s);
+    repaint::ops::reverse_step(b, own, noise, noise, p, &own_x0);
+    const auto drawn = b.download(repaint::ops::normal(b, seeds, 5, s));
+
+    auto view = b.view(x.data(), s);
+    const auto view_of_noise = b.view(z.data(), s);
+    REQUIRE(view.shape() == s);
+    CHECK(same_bits(b.download(view), x));
+    repaint::ops::forward_step(b, view, view_of_noise, m);
+    repaint::ops::merge(b, view, b.upload(known), b.upload(keep), view_of_noise, m);
+    host_tensor x0(s);
+    auto view_of_x0 = b.view(x0.data(), s);
+    repaint::ops::reverse_step(b, view, view_of_noise, view_of_noise, p, &view_of_x0);
+    CHECK(same_bits(x, b.download(own)));
+    CHECK(same_bits(x0, b.download(own_x0)));
+    b.normal(seeds, 5, view);
+    CHECK(same_bits(x, drawn));
+
+    // A duplicate has memory of its own, whoever is written to first.
+    auto duplicate = b.duplicate(view);
+    repaint::ops::forward_step(b, view, view_of_noise, m);
+    CHECK(same_bits(b.download(duplicate), drawn));
+    CHECK_FALSE(same_bits(x, drawn));
+    const auto mixed = x;
+    repaint::ops::forward_step(b, duplicate, view_of_noise, m);
+    CHECK(same_bits(x, mixed));
+    CHECK(same_bits(b.download(duplicate), mixed));
+    view = std::move(duplicate); // the caller's memory stays as it is
+    CHECK(same_bits(x, mixed));
+}
+
+TEST_CASE("a view goes through every primitive of a network", "[cpu]") {
+    cpu_backend b({.threads = 1});
+    auto values = random_tensor({2, 48, 6, 4}, 1);
+    const auto view = b.view(values.data(), values.shape());
+    const auto own = b.upload(values);
+    const auto ones = oracle::weights(random_tensor({48, 1, 1, 1}, 2));
+    const auto norm = b.pack_norm(ones, ones);
+    const auto conv = b.pack_conv2d(oracle::weights(random_tensor({48, 48, 3, 3}, 3)), ones);
+    const auto expected = b.download(repaint::ops::conv2d(b, own, conv, {.padding = 1}, &own));
+    CHECK(same_bits(b.download(repaint::ops::conv2d(b, view, conv, {.padding = 1}, &view)), expected));
+    CHECK(same_bits(b.download(repaint::ops::group_norm(b, view, norm, {.groups = 8})),
+                    b.download(repaint::ops::group_norm(b, own, norm, {.groups = 8}))));
+    CHECK(same_bits(b.download(repaint::ops::attention(b, view, 2)), b.download(repaint::ops::attention(b, own, 2))));
+    const auto up = repaint::resampling::nearest_up;
+    CHECK(same_bits(b.download(repaint::ops::resize(b, view, up)), b.download(repaint::ops::resize(b, own, up))));
+    const auto joined = b.download(repaint::ops::concat(b, b.upload(values), b.upload(values)));
+    CHECK(same_bits(b.download(repaint::ops::concat(b, b.view(values.data(), values.shape()), b.upload(values))),
+                    joined));
+    CHECK(same_bits(b.download(repaint::ops::concat(b, b.upload(values), b.view(values.data(), values.shape()))),
+                    joined));
+    const auto parts = b.split(view, 16);
+    CHECK(same_bits(b.download(repaint::ops::concat(b, b.duplicate(parts.first), b.duplicate(parts.second))), values));
+    host_tensor result(expected.shape());
+    auto written = b.view(result.data(), result.shape());
+    b.conv2d(view, conv, &own, {.padding = 1}, written);
+    CHECK(same_bits(result, expected));
+}
+
+TEST_CASE("a view without memory, or of no shape, is refused", "[cpu]") {
+    cpu_backend b({.threads = 1});
+    REQUIRE_THROWS_WITH(b.view(nullptr, {1, 3, 2, 2}), contains("null is no memory for a tensor (1, 3, 2, 2)"));
+    float value = 0.0F;
+    REQUIRE_THROWS_AS(b.view(&value, {-1, 1, 1, 1}), repaint::shape_error);
+    CHECK(b.download(b.view(nullptr, {0, 3, 2, 2})).empty());
 }
 
 TEST_CASE("impossible options are refused in a sentence", "[cpu]") {

@@ -41,9 +41,9 @@
 #include <repaint/backend/cuda/plan_store.hpp>
 #include <repaint/backend/cuda/resize.cuh>
 #include <repaint/backend/dry.hpp>
-#include <repaint/diffusion/noise_schedule.hpp>
 #include <repaint/diffusion/philox.hpp>
 #include <repaint/diffusion/process.hpp>
+#include <repaint/diffusion/tables.hpp>
 #include <repaint/model/presets.hpp>
 #include <repaint/model/unet.hpp>
 #include <repaint/model/weight_map.hpp>

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 
 /// What both halves of cuda_benchmark share: the clock, and where results go.
@@ -59,7 +60,7 @@ inline std::string number(double value) {
 class record {
 public:
     record& text(const std::string& key, const std::string& value) {
-        return raw(key, repaint::detail::json_string(value));
+        return raw(key, repaint::json_string(value));
     }
     record& value(const std::string& key, double v) { return raw(key, number(v)); }
     record& times(const std::string& unit, const spread& s) {
@@ -70,7 +71,7 @@ public:
 private:
     record& raw(const std::string& key, const std::string& value) {
         fields_ += fields_.empty() ? "" : ", ";
-        fields_ += repaint::detail::json_string(key);
+        fields_ += repaint::json_string(key);
         fields_ += ": ";
         fields_ += value;
         return *this;

@@ -16,8 +16,8 @@
 
 #include <repaint/backend/cuda.hpp>
 #include <repaint/backend/dry.hpp>
+#include <repaint/image/mask.hpp>
 #include <repaint/inpainter.hpp>
-#include <repaint/io/mask.hpp>
 #include <repaint/model/presets.hpp>
 #include <repaint/model/random_weights.hpp>
 

@@ -172,7 +172,7 @@ TEST_CASE("activations and scratch need at most a tenth more than dry_backend pr
     repaint::cuda_backend b;
     const auto model = repaint::random_model(b, preset);
     const repaint::shape4 s{4, 3, 64, 64};
-    repaint::rehearsal<repaint::cuda_backend> dry(b, sizeof(__half));
+    repaint::dry_run<repaint::cuda_backend> dry(b, sizeof(__half));
     (void)model.network(dry, dry.allocate(s), model.network.embed(dry, 0.0F));
     const auto embedding = model.network.embed(b, 0.0F);
     const auto x = b.upload(host_tensor(s));

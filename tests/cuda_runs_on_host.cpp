@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 
 #include "cuda_runs.hpp"
 

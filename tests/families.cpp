@@ -14,11 +14,18 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/io/safetensors.hpp>
+#include <repaint/model/diffusers.hpp>
+#include <repaint/model/family_model.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
+#include <repaint/model/model_folder.hpp>
+#include <repaint/model/monai.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
 #include "support/hostile.hpp"
+#include "support/networks.hpp"
 #include "support/published.hpp"
 
 namespace fs = std::filesystem;
@@ -143,7 +150,7 @@ void check_refused(const std::string& name, const std::vector<refused_setting>& 
     }
 }
 
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend>;
+using backends = network_backends;
 
 } // namespace
 
@@ -193,7 +200,7 @@ TEST_CASE("a model is found from its folder, its weights or its configuration", 
         CHECK(disagreement(b, model, name) == "");
         const auto folder = opened(family(name));
         CHECK(model.description.schedule == folder.description.schedule);
-        CHECK(model.diffusion.variance == folder.diffusion.variance);
+        CHECK(model.diffusion.reading.variance == folder.diffusion.reading.variance);
     }
     SECTION("a variant is taken when it is the only one") {
         const temporary_folder temporary;
@@ -270,7 +277,7 @@ TEST_CASE("the published networks of both families are recognised", "[families]"
         CHECK(read.network.frequency_shift == 1.0);
         CHECK(read.network.norm_epsilon == 1e-6F);
         CHECK_FALSE(read.network.scale_shift_norm);
-        CHECK(read.diffusion.variance == repaint::variance_type::fixed_small);
+        CHECK(read.diffusion.reading.variance == repaint::variance_type::fixed_small);
         CHECK(read.diffusion.data_range == repaint::value_range{-1.0F, 1.0F});
     }
     for (const auto& [name, applied] :
@@ -287,7 +294,7 @@ TEST_CASE("the published networks of both families are recognised", "[families]"
         CHECK(read.network.norm_epsilon == 1e-6F);
         CHECK(read.network.attention_projection == applied);
         CHECK(read.diffusion.data_range == repaint::value_range{0.0F, 1.0F});
-        CHECK(read.diffusion.variance == repaint::variance_type::fixed_small);
+        CHECK(read.diffusion.reading.variance == repaint::variance_type::fixed_small);
     }
 }
 
@@ -295,9 +302,9 @@ TEST_CASE("scheduler_config.json and a bundle tell how the network diffuses", "[
     const auto pipeline = opened(family("pipeline"));
     CHECK(pipeline.diffusion.training.size() == 500);
     CHECK(pipeline.diffusion.betas->kind == repaint::beta_kind::squared_cosine);
-    CHECK(pipeline.diffusion.prediction == repaint::prediction_type::velocity);
-    CHECK(pipeline.diffusion.variance == repaint::variance_type::fixed_large);
-    CHECK_FALSE(pipeline.diffusion.clip);
+    CHECK(pipeline.diffusion.reading.prediction == repaint::prediction_type::velocity);
+    CHECK(pipeline.diffusion.reading.variance == repaint::variance_type::fixed_large);
+    CHECK_FALSE(pipeline.diffusion.reading.clip);
     CHECK(pipeline.description.image_size == 8);
     CHECK(pipeline.description.family == "diffusers UNet2DModel");
     CHECK(pipeline.description.tensors == pipeline.file.tensors.size());
@@ -307,14 +314,14 @@ TEST_CASE("scheduler_config.json and a bundle tell how the network diffuses", "[
     CHECK(remarked(alone.description, "no scheduler_config.json"));
     CHECK(alone.diffusion.training.size() == 1000);
     const auto twice = opened(family("classes_sharded")); // six channels for images of three
-    CHECK(twice.diffusion.variance == repaint::variance_type::learned_range);
+    CHECK(twice.diffusion.reading.variance == repaint::variance_type::learned_range);
     CHECK(remarked(twice.description, "learned_range is assumed"));
     CHECK(twice.network.classes == 5);
 
     const auto given = opened(family("pipeline"), R"({"_class_name": "DDIMScheduler", "num_train_timesteps": 40,
         "beta_schedule": "sigmoid", "prediction_type": "sample", "data_range": [0, 1], "timestep_spacing": "leading"})");
     CHECK(given.diffusion.training.size() == 40); // what is given comes before what the folder says
-    CHECK(given.diffusion.prediction == repaint::prediction_type::x_0);
+    CHECK(given.diffusion.reading.prediction == repaint::prediction_type::x_0);
     CHECK(given.diffusion.data_range == repaint::value_range{0.0F, 1.0F});
     const auto listed =
         opened(family("scale_shift"), R"({"trained_betas": [0.1, 0.2, 0.3], "num_train_timesteps": 3})");

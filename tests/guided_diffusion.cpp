@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/model/load.hpp>
 #include <repaint/model/presets.hpp>
@@ -135,7 +136,7 @@ TEST_CASE("the published networks are recognised by names and shapes alone", "[l
         CHECK(read.network.resblock_updown);
         CHECK(read.network.scale_shift_norm);
         CHECK(read.description.image_size == e.image_size);
-        CHECK(read.diffusion.variance == repaint::variance_type::learned_range);
+        CHECK(read.diffusion.reading.variance == repaint::variance_type::learned_range);
 
         repaint::dry_backend b;
         repaint::weight_map weights(file, repaint::weight_map::check_only);
@@ -207,11 +208,11 @@ TEST_CASE("the JSON says how the output is read and how it diffuses", "[load]") 
         const auto settings = repaint::parse_json(json, "settings.json");
         return repaint::read_guided_diffusion(file.weights, &settings);
     };
-    CHECK(read(R"({"num_heads": 2})").diffusion.variance == repaint::variance_type::fixed_large);
-    CHECK(read(R"({"sigma_small": true})").diffusion.variance == repaint::variance_type::fixed_small);
-    CHECK(read(R"({"predict_xstart": true})").diffusion.prediction == repaint::prediction_type::x_0);
-    CHECK(read(R"({"prediction_type": "previous_x"})").diffusion.prediction == repaint::prediction_type::previous_x);
-    CHECK(read(R"({"clip_denoised": false})").diffusion.clip == false);
+    CHECK(read(R"({"num_heads": 2})").diffusion.reading.variance == repaint::variance_type::fixed_large);
+    CHECK(read(R"({"sigma_small": true})").diffusion.reading.variance == repaint::variance_type::fixed_small);
+    CHECK(read(R"({"predict_xstart": true})").diffusion.reading.prediction == repaint::prediction_type::x_0);
+    CHECK(read(R"({"prediction_type": "previous_x"})").diffusion.reading.prediction == repaint::prediction_type::previous_x);
+    CHECK(read(R"({"clip_denoised": false})").diffusion.reading.clip == false);
     CHECK(read(R"({"diffusion_steps": 4000, "noise_schedule": "cosine", "rescale_timesteps": true})")
               .diffusion.timestep_scale == 0.25);
     CHECK(read(R"({"betas": [0.1, 0.2, 0.3]})").diffusion.training.size() == 3);

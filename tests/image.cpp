@@ -19,9 +19,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <png.h>
+#include <turbojpeg.h>
+
 #include <repaint/error.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/exif.hpp>
+#include <repaint/image/mask.hpp>
+#include <repaint/image/mask_canvas.hpp>
+#include <repaint/io/bytes.hpp>
 
 #include "support/catch.hpp"
 

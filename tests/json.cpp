@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <repaint/io/atomic_file.hpp>
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/mapped_file.hpp>
 
@@ -172,11 +173,11 @@ TEST_CASE("strings of JSON survive writing and reading", "[json]") {
         every += c;
     }
     every += "\xC3\xA9\xF0\x9F\x98\x80";
-    CHECK(parsed(repaint::detail::json_string(every)).as_string() == every);
+    CHECK(parsed(repaint::json_string(every)).as_string() == every);
 }
 
 TEST_CASE("text from files cannot break a message", "[json]") {
-    using repaint::detail::in_quotes;
+    using repaint::in_quotes;
     CHECK(in_quotes("a\nb\x7F\xFF") == "\"a\\x0ab\\x7f\\xff\"");
     CHECK(in_quotes("\xC2\x85\xE2\x80\xA8\xC3\xA9") == "\"\\xc2\\x85\\xe2\\x80\\xa8\xC3\xA9\"");
     CHECK(in_quotes(std::string(100000, 'a')).size() < 100);

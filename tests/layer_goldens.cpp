@@ -3,7 +3,7 @@
 #include <string>
 
 #include <repaint/backend/reference.hpp>
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/tables.hpp>
 #include <repaint/model/attention_block.hpp>
 #include <repaint/model/timestep_embedding.hpp>
 
@@ -107,7 +107,7 @@ TEST_CASE("the legacy order of q, k and v becomes the grouped one", "[golden]") 
             const auto part = legacy.image(n);
             const repaint::shape4 s{legacy.shape().c, static_cast<int>(legacy.shape().plane()), 1, 1};
             const auto rows = oracle::weights(host_tensor(s, std::vector<float>(part.begin(), part.end())));
-            const auto result = repaint::grouped_by_role(rows, heads);
+            const auto result = repaint::detail::grouped_by_role(rows, heads);
             CHECK(std::equal(grouped.image(n).begin(), grouped.image(n).end(), result.values.get()));
         }
     }

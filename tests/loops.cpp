@@ -1,5 +1,5 @@
 // The published loops of diffusers and MONAI, against what their released packages compute with a formula in place of
-// the network (tests/peers/make_loop_goldens.py), and what holds for every algorithm: stopping, resuming, refusing.
+// the network (tests/peers/make_loop_goldens.py), and what holds for every system: stopping, resuming, refusing.
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -9,23 +9,25 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/repaint.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
+#include "support/networks.hpp"
 
-using repaint::algorithm;
 using repaint::host_tensor;
 using repaint::reference_backend;
+using repaint::sampling_system;
 using repaint::shape4;
 
 namespace {
 
-using backends = std::tuple<reference_backend, repaint::cpu_backend>;
+using backends = network_backends;
 
 /// One case of loops.safetensors.
 struct published_run {
-    algorithm how = algorithm::official;
+    sampling_system system = sampling_system::official;
     bool inpaints = true;
     repaint::diffusion_settings settings;
     std::string timesteps;
@@ -39,7 +41,7 @@ struct published_run {
 
 published_run read_case(const repaint::json_value& c) {
     published_run run;
-    run.how = c.string("algorithm") == "diffusers" ? algorithm::diffusers : algorithm::monai;
+    run.system = c.string("algorithm") == "diffusers" ? sampling_system::diffusers : sampling_system::monai;
     run.inpaints = c.string("task") == "inpaint";
     repaint::beta_schedule betas{
         .steps = static_cast<int>(c.number("steps")), .start = c.number("start"), .end = c.number("end")};
@@ -49,8 +51,8 @@ published_run read_case(const repaint::json_value& c) {
     } else if (kind == "sigmoid") {
         betas.kind = repaint::beta_kind::sigmoid;
     } else if (kind == "cosine") {
-        betas.kind =
-            run.how == algorithm::monai ? repaint::beta_kind::monai_cosine : repaint::beta_kind::squared_cosine;
+        betas.kind = run.system == sampling_system::monai ? repaint::beta_kind::monai_cosine
+                                                          : repaint::beta_kind::squared_cosine;
     }
     betas.ends_in_noise = c.boolean("ends_in_noise");
     const std::string prediction = c.string("prediction");
@@ -58,17 +60,18 @@ published_run read_case(const repaint::json_value& c) {
     using repaint::prediction_type;
     using repaint::variance_type;
     run.settings = {.training = repaint::noise_schedule(betas),
-                    .prediction = prediction == "x_0"        ? prediction_type::x_0
-                                  : prediction == "velocity" ? prediction_type::velocity
-                                                             : prediction_type::epsilon,
-                    .variance = variance == "fixed_large"     ? variance_type::fixed_large
-                                : variance == "learned"       ? variance_type::learned
-                                : variance == "learned_range" ? variance_type::learned_range
-                                                              : variance_type::fixed_small,
-                    .clip = c.boolean("clip"),
+                    .reading = {.prediction = prediction == "x_0"        ? prediction_type::x_0
+                                              : prediction == "velocity" ? prediction_type::velocity
+                                                                         : prediction_type::epsilon,
+                                .variance = variance == "fixed_large"     ? variance_type::fixed_large
+                                            : variance == "learned"       ? variance_type::learned
+                                            : variance == "learned_range" ? variance_type::learned_range
+                                                                          : variance_type::fixed_small,
+                                .clip = c.boolean("clip")},
                     .betas = betas};
     const auto limits = c.array("limits");
-    run.settings.limits = {static_cast<float>(limits[0].as_number()), static_cast<float>(limits[1].as_number())};
+    run.settings.reading.limits = {static_cast<float>(limits[0].as_number()),
+                                   static_cast<float>(limits[1].as_number())};
     run.settings.scheduler.offset = static_cast<int>(c.number("offset"));
     run.settings.scheduler.ends_clean = c.boolean("ends_clean");
     const std::string spacing = c.string("spacing");
@@ -80,7 +83,7 @@ published_run read_case(const repaint::json_value& c) {
     if (c.find("eta") != nullptr && !c.find("eta")->is_null()) {
         run.eta = c.number("eta");
     }
-    if (run.how == algorithm::monai) {
+    if (run.system == sampling_system::monai) {
         run.jumps.n_sample = static_cast<int>(c.number("n_sample"));
     } else {
         run.jumps.jump_length = static_cast<int>(c.number("jump_length"));
@@ -100,11 +103,12 @@ struct formula {
 
     template <class B> typename B::tensor operator()(B& b, const typename B::tensor& x, int t) const {
         const auto values = b.download(x);
-        const bool learned = repaint::is_learned(run->settings.variance);
+        const bool learned = repaint::is_learned(run->settings.reading.variance);
         const double u = static_cast<double>(schedule->timestep(t)) / run->settings.training.size();
         const double a = std::exp(-0.1 * u - 9.9 * u * u);
-        const double g =
-            run->settings.prediction == repaint::prediction_type::epsilon ? std::sqrt(1.0 - a) / (1.0 - 0.75 * a) : 0.3;
+        const double g = run->settings.reading.prediction == repaint::prediction_type::epsilon
+                             ? std::sqrt(1.0 - a) / (1.0 - 0.75 * a)
+                             : 0.3;
         const shape4 s = values.shape();
         host_tensor out({s.n, learned ? 2 * s.c : s.c, s.h, s.w});
         for (int n = 0; n < s.n; ++n) {
@@ -115,7 +119,7 @@ struct formula {
                 to[i] = static_cast<float>(g) * v + static_cast<float>(0.1 * (1.0 - u)) * std::sin(3.0F * v) +
                         static_cast<float>(0.05 * u);
                 if (learned) {
-                    to[from.size() + i] = run->settings.variance == repaint::variance_type::learned
+                    to[from.size() + i] = run->settings.reading.variance == repaint::variance_type::learned
                                               ? 0.02F + 0.01F * std::cos(v)
                                               : 0.5F * std::cos(v) - 0.2F;
                 }
@@ -155,9 +159,11 @@ finished follow(B& b, const published_run& run, const repaint::run_plan& plan, c
     };
     bool done = false;
     if (!run.inpaints) {
-        repaint::scheduler_loop<B> loop(repaint::sampling_steps(plan));
+        const auto& process = *plan.scheduled;
+        repaint::scheduler_loop<B> loop(run.system == sampling_system::diffusers ? repaint::diffusers_steps(process)
+                                                                                 : repaint::monai_steps(process));
         done = repaint::advance(b, state, denoise, loop, noise, plan.walk, count);
-    } else if (run.how == algorithm::diffusers) {
+    } else if (run.system == sampling_system::diffusers) {
         const repaint::known_region<B> known(b.upload(image), b.upload(keep));
         repaint::diffusers_loop<B> loop(*plan.scheduled, known);
         done = repaint::advance(b, state, denoise, loop, noise, plan.walk, count);
@@ -190,9 +196,12 @@ TEMPLATE_LIST_TEST_CASE("the loops of diffusers and MONAI are followed to the en
     for (const auto& [name, settings] : cases.as_object()) {
         CAPTURE(name);
         const auto run = read_case(settings);
-        const auto plan = run.inpaints
-                              ? repaint::plan_inpainting(run.settings, run.how, run.timesteps, run.jumps, run.eta)
-                              : repaint::plan_sampling(run.settings, run.how, run.timesteps, run.eta);
+        const auto plan =
+            run.inpaints ? repaint::plan_inpainting(
+                               run.settings,
+                               {.timesteps = run.timesteps, .jumps = run.jumps, .eta = run.eta, .system = run.system})
+                         : repaint::plan_sampling(run.settings,
+                                                  {.timesteps = run.timesteps, .eta = run.eta, .system = run.system});
         const auto keep = golden::tensor(file, run.mask);
         const auto expected = golden::tensor(file, name + ".final");
         repaint::torch_cpu_noise stream(run.seed);
@@ -213,25 +222,25 @@ TEMPLATE_LIST_TEST_CASE("the loops of diffusers and MONAI are followed to the en
 
 TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
     // Of torch.linspace and torch.cumprod as RePaintScheduler and DDPMScheduler use them, read with all their digits.
-    const repaint::float_schedule linear(repaint::beta_schedule{});
+    const repaint::scheduler_tables linear(repaint::beta_schedule{});
     CHECK(linear.beta(1) == 0.00011991991777904332F);
     CHECK(linear.beta(998) == 0.01998008042573929F);
     CHECK(linear.alpha_bar(1) == 0.9997800588607788F);
     CHECK(linear.alpha_bar(998) == 4.118194192415103e-05F);
     CHECK(linear.alpha_bar(999) == 4.035830352222547e-05F);
     CHECK(linear.alpha_bar(-1) == 1.0F);
-    const repaint::float_schedule scaled({.kind = repaint::beta_kind::scaled_linear});
+    const repaint::scheduler_tables scaled({.kind = repaint::beta_kind::scaled_linear});
     CHECK(scaled.beta(1) == 0.00010264836600981653F);
     CHECK(scaled.alpha_bar(999) == 0.0007334119873121381F);
-    const repaint::float_schedule sigmoid({.kind = repaint::beta_kind::sigmoid});
+    const repaint::scheduler_tables sigmoid({.kind = repaint::beta_kind::sigmoid});
     CHECK(sigmoid.beta(0) == approx(0.00014920519606675953).epsilon(1e-7)); // PyTorch's exp differs in the last bit
     CHECK(sigmoid.alpha_bar(999) == 3.9681821363046765e-05F);
     // What float32 leaves of 1 - alpha_bar: one last bit of a cosine is 6e-8.
-    const repaint::float_schedule cosine({.kind = repaint::beta_kind::monai_cosine});
+    const repaint::scheduler_tables cosine({.kind = repaint::beta_kind::monai_cosine});
     CHECK(cosine.beta(0) == approx(4.124641418457031e-05).margin(2e-7));
     CHECK(cosine.beta(999) == 0.999F);
     // MONAI Generative's alpha_bar is early by one timestep.
-    const repaint::float_schedule early({.kind = repaint::beta_kind::monai_generative_cosine});
+    const repaint::scheduler_tables early({.kind = repaint::beta_kind::monai_generative_cosine});
     CHECK(early.alpha_bar(0) == 1.0F);
     CHECK(early.alpha_bar(1) == approx(0.99995875).margin(2e-7));
     CHECK(early.beta(0) == approx(1e-4).margin(2e-8));
@@ -241,7 +250,7 @@ TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
 
     // Ends in noise: alpha_bar starts where it did, the last holds nothing of the image.
     for (const auto kind : {repaint::beta_kind::linear, repaint::beta_kind::squared_cosine}) {
-        const repaint::float_schedule noise({.kind = kind, .ends_in_noise = true});
+        const repaint::scheduler_tables noise({.kind = kind, .ends_in_noise = true});
         const repaint::noise_schedule exact(repaint::beta_schedule{.kind = kind, .ends_in_noise = true});
         CHECK(noise.beta(999) == 1.0F);
         CHECK(noise.alpha_bar(999) == 0.0F);
@@ -254,19 +263,19 @@ TEST_CASE("the tables are PyTorch's float32 ones", "[loops]") {
         }
     }
     // As DDPMScheduler(rescale_betas_zero_snr=True) has it; PyTorch's square roots differ in the last bit.
-    const repaint::float_schedule ending(repaint::beta_schedule{.ends_in_noise = true});
+    const repaint::scheduler_tables ending(repaint::beta_schedule{.ends_in_noise = true});
     CHECK(ending.alpha_bar(125) == approx(0.843033671).epsilon(3e-7));
     CHECK(ending.alpha_bar(500) == approx(0.0752462).epsilon(1e-6));
     CHECK(ending.beta(997) == approx(0.559590936).epsilon(1e-5));
 
     // Without a description, the betas at hand are rounded.
-    const repaint::float_schedule rounded(repaint::noise_schedule::linear());
+    const repaint::scheduler_tables rounded(repaint::noise_schedule::linear());
     CHECK(rounded.alpha_bar(999) == approx(static_cast<double>(linear.alpha_bar(999))).epsilon(1e-6));
-    REQUIRE_THROWS_AS(repaint::float_schedule({.steps = 0}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.start = -1.0}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.end = std::nan("")}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.kind = repaint::beta_kind::listed}), std::invalid_argument);
-    REQUIRE_THROWS_AS(repaint::float_schedule({.kind = repaint::beta_kind::listed, .betas = {0.5, 2.0}}),
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.steps = 0}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.start = -1.0}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.end = std::nan("")}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.kind = repaint::beta_kind::listed}), std::invalid_argument);
+    REQUIRE_THROWS_AS(repaint::scheduler_tables({.kind = repaint::beta_kind::listed, .betas = {0.5, 2.0}}),
                       std::invalid_argument);
 }
 
@@ -298,14 +307,14 @@ TEST_CASE("the walk of diffusers is the official one a level lower", "[loops]") 
 TEST_CASE("the walk of MONAI's tutorial passes over every step", "[loops]") {
     const auto all = repaint::monai_timesteps(1000, "");
     const auto published = repaint::monai_walk(all, {.n_sample = 4});
-    CHECK(repaint::inpainting_evaluations(algorithm::monai, all, published) == 3996);
+    CHECK(repaint::inpainting_evaluations(sampling_system::monai, all, published) == 3996);
     const std::vector<int> three{0, 5, 9};
     CHECK(steps_of(repaint::monai_walk(three, {.n_sample = 2})) == std::vector<int>{2, 1, 2, 1, 0, 1, 0, -1});
     CHECK(repaint::monai_timesteps(1000, "4") == std::vector<int>{0, 333, 666, 999});
     CHECK(repaint::monai_timesteps(1000, "3") == std::vector<int>{0, 500, 999}); // 499.5 rounds to even
     CHECK(repaint::monai_timesteps(1000, "1") == std::vector<int>{999});
     CHECK(repaint::monai_timesteps(1000, "ddim4") == std::vector<int>{0, 250, 500, 750});
-    CHECK(repaint::inpainting_evaluations(algorithm::monai, std::vector<int>{999},
+    CHECK(repaint::inpainting_evaluations(sampling_system::monai, std::vector<int>{999},
                                           repaint::monai_walk(std::vector<int>{999}, {})) == 1);
     REQUIRE_THROWS_WITH(repaint::monai_walk(std::vector<int>{0}, {}), contains("must be one"));
 }
@@ -352,88 +361,100 @@ TEST_CASE("a scheduler's settings are followed by its own system's sampling only
     repaint::diffusion_settings settings;
     settings.scheduler = {
         .spacing = repaint::timestep_spacing::trailing, .offset = 2, .ends_clean = false, .ddim = true};
-    settings.limits = {-0.5F, 2.0F};
-    const auto sampled = [&](algorithm how) { return repaint::plan_sampling(settings, how, "10", std::nullopt); };
-    const auto inpainted = [&](algorithm how) {
-        return repaint::plan_inpainting(settings, how, "10", {.jump_n_sample = how == algorithm::monai ? 10 : 1},
-                                        std::nullopt);
+    settings.reading.limits = {-0.5F, 2.0F};
+    const auto sampled = [&](sampling_system system) {
+        return repaint::plan_sampling(settings, {.timesteps = 10, .system = system});
     };
-    const auto diffusers = sampled(algorithm::diffusers);
+    const auto inpainted = [&](sampling_system system) {
+        return repaint::plan_inpainting(
+            settings,
+            {.timesteps = 10, .jumps = {.jump_n_sample = system == sampling_system::monai ? 10 : 1}, .system = system});
+    };
+    const auto diffusers = sampled(sampling_system::diffusers);
     CHECK(diffusers.scheduled->timesteps.front() == 99);
     CHECK(diffusers.scheduled->eta == 0.0);
     CHECK(diffusers.scheduled->training.alpha_bar(-1) == diffusers.scheduled->training.alpha_bar(0));
-    CHECK(diffusers.scheduled->limits.high == 2.0F);
-    for (const auto& plan : {sampled(algorithm::monai), inpainted(algorithm::monai)}) {
+    CHECK(diffusers.scheduled->reading.limits.high == 2.0F);
+    for (const auto& plan : {sampled(sampling_system::monai), inpainted(sampling_system::monai)}) {
         CHECK(plan.scheduled->timesteps.front() == 2);
         CHECK(plan.scheduled->eta == 0.0);
         CHECK(plan.scheduled->training.alpha_bar(-1) < 1.0F);
-        CHECK(plan.scheduled->limits.low == -0.5F);
+        CHECK(plan.scheduled->reading.limits.low == -0.5F);
     }
-    const auto repaint_scheduler = inpainted(algorithm::diffusers);
+    const auto repaint_scheduler = inpainted(sampling_system::diffusers);
     CHECK(repaint_scheduler.scheduled->timesteps.back() == 900);
     CHECK_FALSE(repaint_scheduler.scheduled->eta);
     CHECK(repaint_scheduler.scheduled->training.alpha_bar(-1) == 1.0F);
-    CHECK(repaint_scheduler.scheduled->limits.high == 1.0F);
-    CHECK(sampled(algorithm::official).process.schedule.timestep(9) == 999);
-    CHECK_FALSE(sampled(algorithm::official).process.eta);
-    CHECK(sampled(algorithm::official).process.limits.high == 2.0F);
+    CHECK(repaint_scheduler.scheduled->reading.limits.high == 1.0F);
+    CHECK(sampled(sampling_system::official).process.schedule.timestep(9) == 999);
+    CHECK_FALSE(sampled(sampling_system::official).process.eta);
+    CHECK(sampled(sampling_system::official).process.reading.limits.high == 2.0F);
     // DDPM's steps end clean whatever DDIM's would.
     settings.scheduler.ddim = false;
-    CHECK(sampled(algorithm::diffusers).scheduled->training.alpha_bar(-1) == 1.0F);
+    CHECK(sampled(sampling_system::diffusers).scheduled->training.alpha_bar(-1) == 1.0F);
 
     // No signal is left where an epsilon prediction would need some.
     settings = {.betas = repaint::beta_schedule{.ends_in_noise = true}};
-    CHECK_NOTHROW(sampled(algorithm::diffusers));
+    CHECK_NOTHROW(sampled(sampling_system::diffusers));
     settings.scheduler.spacing = repaint::timestep_spacing::trailing;
-    REQUIRE_THROWS_WITH(sampled(algorithm::diffusers), contains("timestep 999 holds no signal"));
-    settings.prediction = repaint::prediction_type::velocity;
-    CHECK_NOTHROW(sampled(algorithm::diffusers));
+    REQUIRE_THROWS_WITH(sampled(sampling_system::diffusers), contains("timestep 999 holds no signal"));
+    settings.reading.prediction = repaint::prediction_type::velocity;
+    CHECK_NOTHROW(sampled(sampling_system::diffusers));
     REQUIRE_THROWS_WITH(repaint::betas64({.steps = 1, .ends_in_noise = true}), contains("a single timestep"));
 }
 
-TEST_CASE("options that an algorithm does not know are named", "[loops]") {
+TEST_CASE("options that a system does not know are named", "[loops]") {
     using repaint::jump_options;
     const repaint::diffusion_settings settings;
-    const auto plan = [&](algorithm how, const char* timesteps, const jump_options& jumps,
+    const auto plan = [&](sampling_system system, const char* timesteps, const jump_options& jumps,
                           std::optional<double> eta = std::nullopt) {
-        return repaint::plan_inpainting(settings, how, timesteps, jumps, eta).walk.size();
+        return repaint::plan_inpainting(settings,
+                                        {.timesteps = timesteps, .jumps = jumps, .eta = eta, .system = system})
+            .walk.size();
     };
     for (const char* spec : {"0", "ten", "10,20", "-5", "12x", " 12", "99999999999999999999"}) {
         CAPTURE(spec);
-        REQUIRE_THROWS_WITH(plan(algorithm::diffusers, spec, {}), contains("count from 1 to 1000") && contains(spec));
-        REQUIRE_THROWS_WITH(plan(algorithm::monai, spec, {}), contains("count from 1 to 1000") && contains(spec));
+        REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, spec, {}),
+                            contains("count from 1 to 1000") && contains(spec));
+        REQUIRE_THROWS_WITH(plan(sampling_system::monai, spec, {}), contains("count from 1 to 1000") && contains(spec));
     }
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "1001", {}), contains("count from 1 to 1000, or \"ddim\""));
-    CHECK(plan(algorithm::diffusers, "1001", {}) == plan(algorithm::diffusers, "", {})); // as RePaintScheduler
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(settings, algorithm::diffusers, "1001", std::nullopt),
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "1001", {}), contains("count from 1 to 1000, or \"ddim\""));
+    CHECK(plan(sampling_system::diffusers, "1001", {}) ==
+          plan(sampling_system::diffusers, "", {})); // as RePaintScheduler
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(settings, {.timesteps = "1001", .system = sampling_system::diffusers}),
                         contains("count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "ddim250", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "ddim0", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "ddim", {}), contains("must be a count from 1 to 1000"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.n_sample = 2}), contains("n_sample must be left alone"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump2_length = 2}), contains("jump2_length"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump2_n_sample = 2}), contains("jump2_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump3_n_sample = 2}), contains("jump3_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(algorithm::diffusers, "20", {.jump_length = 0}), contains("jump_length must be at least"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.jump_length = 5}), contains("jump_length must be left alone"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.jump_n_sample = 5}), contains("jump_n_sample"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.start_resampling = 5}), contains("start_resampling"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "20", {.n_sample = 0}), contains("n_sample must be at least 1, got 0"));
-    REQUIRE_THROWS_WITH(plan(algorithm::monai, "", {.n_sample = 1'000'000}), contains("10000000"));
-    for (const auto how : {algorithm::official, algorithm::diffusers, algorithm::monai}) {
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "ddim250", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim0", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "ddim", {}), contains("must be a count from 1 to 1000"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.n_sample = 2}),
+                        contains("n_sample must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_length = 2}), contains("jump2_length"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump2_n_sample = 2}), contains("jump2_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump3_n_sample = 2}), contains("jump3_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.start_resampling = 5}), contains("start_resampling"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::diffusers, "20", {.jump_length = 0}),
+                        contains("jump_length must be at least"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_length = 5}),
+                        contains("jump_length must be left alone"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.jump_n_sample = 5}), contains("jump_n_sample"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.start_resampling = 5}), contains("start_resampling"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "20", {.n_sample = 0}),
+                        contains("n_sample must be at least 1, got 0"));
+    REQUIRE_THROWS_WITH(plan(sampling_system::monai, "", {.n_sample = 1'000'000}), contains("10000000"));
+    for (const auto system : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         for (const double eta : {-0.1, 1.1, static_cast<double>(std::nanf(""))}) {
-            REQUIRE_THROWS_WITH(plan(how, "20", {}, eta), contains("eta must be 0 to 1"));
+            REQUIRE_THROWS_WITH(plan(system, "20", {}, eta), contains("eta must be 0 to 1"));
         }
     }
     repaint::diffusion_settings means;
-    means.prediction = repaint::prediction_type::previous_x;
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(means, algorithm::diffusers, "20", std::nullopt),
-                        contains("only the algorithm official"));
+    means.reading.prediction = repaint::prediction_type::previous_x;
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(means, {.timesteps = 20, .system = sampling_system::diffusers}),
+                        contains("only the system official"));
     repaint::diffusion_settings early;
     early.betas = repaint::beta_schedule{.kind = repaint::beta_kind::monai_generative_cosine};
-    REQUIRE_NOTHROW(repaint::plan_inpainting(early, algorithm::monai, "", {}, std::nullopt));
-    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, algorithm::monai, "", std::nullopt), contains("divides by zero"));
+    REQUIRE_NOTHROW(repaint::plan_inpainting(early, {.timesteps = "", .system = sampling_system::monai}));
+    REQUIRE_THROWS_WITH(repaint::plan_sampling(early, {.timesteps = "", .system = sampling_system::monai}),
+                        contains("divides by zero"));
 }
 
 namespace {
@@ -448,17 +469,17 @@ template <class B> repaint::diffusion_model<B> small_model(B& b) {
 
 } // namespace
 
-TEMPLATE_LIST_TEST_CASE("every algorithm runs a network, stops, and goes on bit for bit", "[loops]", backends) {
+TEMPLATE_LIST_TEST_CASE("every system runs a network, stops, and goes on bit for bit", "[loops]", backends) {
     TestType b;
     auto model = small_model(b);
     // As MONAI interpolates variances, an untrained network may give it a negative one.
-    model.diffusion.variance = repaint::variance_type::fixed_small;
-    const auto image = random_tensor({2, 3, 8, 8}, 1);
+    model.diffusion.reading.variance = repaint::variance_type::fixed_small;
+    const auto image = random_images({2, 3, 8, 8}, 1);
     const auto keep = repaint::make_mask(repaint::mask_kind::half, 8, 8);
-    for (const auto how : {algorithm::official, algorithm::diffusers, algorithm::monai}) {
+    for (const auto system : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         for (const std::optional<double> eta : {std::optional<double>(), std::optional<double>(0.5)}) {
-            repaint::inpaint_options options{.timesteps = 8, .eta = eta, .algorithm = how};
-            if (how == algorithm::monai) {
+            repaint::inpaint_options options{.timesteps = 8, .eta = eta, .system = system};
+            if (system == sampling_system::monai) {
                 options.jumps.n_sample = 2;
             } else {
                 options.jumps = {.jump_length = 2, .jump_n_sample = 2};
@@ -491,7 +512,7 @@ TEMPLATE_LIST_TEST_CASE("every algorithm runs a network, stops, and goes on bit 
             }
 
             const repaint::unconditional_sampler<TestType> draw(b, model,
-                                                                {.timesteps = 8, .eta = eta, .algorithm = how});
+                                                                {.timesteps = 8, .eta = eta, .system = system});
             std::size_t seen = 0;
             const auto both = draw({2, 3, 8, 8}, repaint::philox_noise(5),
                                    [&](const repaint::preview<TestType>& p) { seen = p.at.evaluation; });
@@ -511,27 +532,27 @@ TEMPLATE_LIST_TEST_CASE("every algorithm runs a network, stops, and goes on bit 
                         contains("7"));
 }
 
-TEST_CASE("soft masks mean what they mean to each algorithm", "[loops]") {
+TEST_CASE("soft masks mean what they mean to each system", "[loops]") {
     reference_backend b;
     const auto model = small_model(b);
-    const auto image = random_tensor({1, 3, 8, 8}, 1);
+    const auto image = random_images({1, 3, 8, 8}, 1);
     host_tensor keep({1, 1, 8, 8});
     host_tensor none({1, 1, 8, 8});
     for (float& value : keep.values()) {
         value = 0.75F;
     }
-    const auto run = [&](algorithm how, const host_tensor& mask, bool composite) {
-        repaint::inpaint_options options{.timesteps = 4, .composite = composite, .algorithm = how};
-        if (how != algorithm::monai) {
+    const auto run = [&](sampling_system system, const host_tensor& mask, bool composite) {
+        repaint::inpaint_options options{.timesteps = 4, .composite = composite, .system = system};
+        if (system != sampling_system::monai) {
             options.jumps.jump_n_sample = 1;
         }
         return repaint::inpainter<reference_backend>(b, model, options)(image, mask, repaint::philox_noise(1));
     };
     // To MONAI what is not known is to be filled.
-    CHECK(same_bits(run(algorithm::monai, keep, true), run(algorithm::monai, none, true)));
+    CHECK(same_bits(run(sampling_system::monai, keep, true), run(sampling_system::monai, none, true)));
     // diffusers blends at every step, and so at the last; blending again would be another picture.
-    CHECK(same_bits(run(algorithm::diffusers, keep, true), run(algorithm::diffusers, keep, false)));
-    CHECK_FALSE(same_bits(run(algorithm::official, keep, true), run(algorithm::official, keep, false)));
+    CHECK(same_bits(run(sampling_system::diffusers, keep, true), run(sampling_system::diffusers, keep, false)));
+    CHECK_FALSE(same_bits(run(sampling_system::official, keep, true), run(sampling_system::official, keep, false)));
 }
 
 TEST_CASE("guidance is refused where there is none", "[loops]") {
@@ -542,10 +563,10 @@ TEST_CASE("guidance is refused where there is none", "[loops]") {
     };
     repaint::inpainter<repaint::dry_backend> official(b, model, {.timesteps = 20});
     REQUIRE_NOTHROW(official.guide_with(guide));
-    repaint::inpainter<repaint::dry_backend> monai(b, model, {.timesteps = 4, .algorithm = algorithm::monai});
+    repaint::inpainter<repaint::dry_backend> monai(b, model, {.timesteps = 4, .system = sampling_system::monai});
     REQUIRE_THROWS_WITH(monai.guide_with(guide), contains("official only"));
     REQUIRE_NOTHROW(monai.guide_with({}));
     repaint::unconditional_sampler<repaint::dry_backend> draw(b, model,
-                                                              {.timesteps = 4, .algorithm = algorithm::diffusers});
+                                                              {.timesteps = 4, .system = sampling_system::diffusers});
     REQUIRE_THROWS_WITH(draw.guide_with(guide), contains("official only"));
 }

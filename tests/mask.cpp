@@ -7,7 +7,8 @@
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/mask.hpp>
+#include <repaint/image/mask_canvas.hpp>
 
 #include "support/catch.hpp"
 
@@ -53,13 +54,13 @@ int largest_hole(const host_tensor& mask) {
 
 TEST_CASE("mask names", "[mask]") {
     for (const mask_kind kind : all_kinds) {
-        CHECK(repaint::mask_kind_from(to_string(kind)) == kind);
+        CHECK(repaint::parse_mask_kind(to_string(kind)) == kind);
     }
-    CHECK(repaint::mask_kind_from("super-resolve") == mask_kind::super_resolve);
+    CHECK(repaint::parse_mask_kind("super-resolve") == mask_kind::super_resolve);
     for (const char* wrong : {"", "Wide", "super_resolve", "wide ", "boxes"}) {
-        REQUIRE_THROWS_AS(repaint::mask_kind_from(wrong), std::invalid_argument);
+        REQUIRE_THROWS_AS(repaint::parse_mask_kind(wrong), std::invalid_argument);
     }
-    REQUIRE_THROWS_WITH(repaint::mask_kind_from("thick"),
+    REQUIRE_THROWS_WITH(repaint::parse_mask_kind("thick"),
                         contains("wide, narrow, half, expand, lines, super-resolve or box, not 'thick'"));
     REQUIRE_THROWS_AS(to_string(static_cast<mask_kind>(9)), std::invalid_argument);
     REQUIRE_THROWS_AS(make_mask(static_cast<mask_kind>(9), 8, 8), std::invalid_argument);

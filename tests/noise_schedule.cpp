@@ -12,7 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/step.hpp>
+#include <repaint/diffusion/tables.hpp>
+#include <repaint/diffusion/timesteps.hpp>
 
 #include "support/catch.hpp"
 

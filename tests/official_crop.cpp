@@ -5,8 +5,9 @@
 #include <sstream>
 #include <string>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/official_crop.hpp>
+#include <repaint/error.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/official_crop.hpp>
 
 #include "support/golden.hpp"
 

@@ -15,10 +15,10 @@
 #include <vector>
 
 #include <repaint/backend/reference.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/official_crop.hpp>
 #include <repaint/inpainter.hpp>
-#include <repaint/io/image.hpp>
 #include <repaint/io/npy.hpp>
-#include <repaint/io/official_crop.hpp>
 #include <repaint/io/safetensors.hpp>
 #include <repaint/model/load.hpp>
 
@@ -347,7 +347,7 @@ TEST_CASE("a guided run of the official program is reproduced, labels drawn, fro
             } else if (value.is_boolean()) {
                 c.set(indentation + key, value.as_boolean() ? "true" : "false");
             } else if (value.is_number() && key != "seed") {
-                c.set(indentation + key, repaint::detail::shortest_text(value.as_number()));
+                c.set(indentation + key, repaint::shortest_text(value.as_number()));
             }
         }
     };

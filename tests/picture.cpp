@@ -8,7 +8,7 @@
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/error.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 
 #include "support/catch.hpp"
 

@@ -238,7 +238,7 @@ TEST_CASE("torch.randn has its published first numbers") {
 }
 
 TEST_CASE("the torch generator replays recorded calls of PyTorch") {
-    std::ifstream file(std::string(REPAINT_TEST_DATA) + "/randn.txt");
+    std::ifstream file(REPAINT_TEST_DATA "/randn.txt");
     torch_cpu_generator generator(0);
     int calls = 0;
     double largest = 0.0;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/safetensors.hpp>
 

@@ -7,11 +7,12 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/repaint.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
-#include "support/strict_cpu.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::reference_backend;
@@ -20,7 +21,7 @@ using repaint::shape4;
 namespace {
 
 /// Where a run is computed must not change what it means: these tests hold to the bit, or to a rounding, on each.
-using backends = std::tuple<reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// What the official program was run with: eps = 0.3 x + 0.1 sin(3 x) + 0.05 t / 1000, v = 0.5 cos(x) - 0.2.
 struct toy_denoiser {
@@ -178,9 +179,9 @@ TEMPLATE_LIST_TEST_CASE("the official program's traces are followed draw by draw
 }
 
 TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::linear().respaced("250"),
-                                             .variance = repaint::variance_type::fixed_small,
-                                             .clip = false};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::linear().respaced("250"),
+        .reading = {.variance = repaint::variance_type::fixed_small, .clip = false}};
     reference_backend b;
     gaussian_pairs denoise{&process.schedule, 0.3, 0.4, 0.0};
     repaint::philox_noise noise(1);
@@ -211,9 +212,9 @@ TEST_CASE("sampling a Gaussian gives its mean and variance", "[sampler]") {
 TEST_CASE("RePaint draws from the conditional distribution, the better the more it resamples", "[sampler]") {
     // Known: the first of each pair, at 0.5 above the mean. The second is then N(mean + correlation * 0.5, ...).
     const double correlation = 0.9;
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::linear().respaced("100"),
-                                             .variance = repaint::variance_type::fixed_small,
-                                             .clip = false};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::linear().respaced("100"),
+        .reading = {.variance = repaint::variance_type::fixed_small, .clip = false}};
     const shape4 s{1, 1, 40, 100};
     host_tensor image(s);
     host_tensor keep(s);
@@ -238,9 +239,9 @@ TEST_CASE("RePaint draws from the conditional distribution, the better the more 
 }
 
 TEST_CASE("a noiseless walk ends at the prediction", "[sampler]") {
-    const repaint::diffusion_process process{.schedule = repaint::noise_schedule::cosine(8),
-                                             .prediction = repaint::prediction_type::x_0,
-                                             .variance = repaint::variance_type::fixed_large};
+    const repaint::diffusion_process process{
+        .schedule = repaint::noise_schedule::cosine(8),
+        .reading = {.prediction = repaint::prediction_type::x_0, .variance = repaint::variance_type::fixed_large}};
     reference_backend b;
     const auto target = random_tensor({2, 3, 4, 4}, 1);
     const auto denoise = [&](reference_backend& backend, const reference_backend::tensor&, int) {
@@ -297,7 +298,7 @@ TEMPLATE_LIST_TEST_CASE("a stopped run goes on bit for bit, whatever the noise",
     const auto model = small_model(b, "strided_additive");
     const repaint::inpainter<TestType> inpaint(b, model,
                                                {.timesteps = 8, .jumps = {.jump_length = 2, .jump_n_sample = 2}});
-    const auto image = random_tensor({2, 3, 8, 8}, 1);
+    const auto image = random_images({2, 3, 8, 8}, 1);
     const auto keep = repaint::make_mask(repaint::mask_kind::half, 8, 8);
     const auto check = [&](const auto& noise) {
         const auto whole = inpaint(image, keep, noise);
@@ -330,7 +331,7 @@ TEMPLATE_LIST_TEST_CASE("a stopped run goes on bit for bit, whatever the noise",
 TEMPLATE_LIST_TEST_CASE("image i of a batch is the image alone with seed + i, bit for bit", "[sampler]", backends) {
     TestType b;
     const auto model = small_model(b, "class_labels");
-    const auto images = random_tensor({3, 3, 8, 8}, 1);
+    const auto images = random_images({3, 3, 8, 8}, 1);
     auto keep = random_tensor({3, 1, 8, 8}, 2);
     for (float& value : keep.values()) {
         value = value > 0.0F ? 1.0F : 0.0F;
@@ -354,7 +355,7 @@ TEMPLATE_LIST_TEST_CASE("known pixels come back exactly, soft ones blend, raw sa
     TestType b;
     const auto model = small_model(b, "strided_additive");
     repaint::inpaint_options options{.timesteps = 4, .jumps = {.jump_n_sample = 1}};
-    const auto image = random_tensor({1, 3, 8, 8}, 1);
+    const auto image = random_images({1, 3, 8, 8}, 1);
     host_tensor keep({1, 1, 8, 8});
     for (int i = 0; i < 8; ++i) {
         for (int j = 0; j < 8; ++j) {

@@ -9,11 +9,12 @@
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
 #include <repaint/backend/taped.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
-#include "support/strict_cpu.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 using repaint::shape4;
@@ -23,7 +24,7 @@ using repaint::taped;
 namespace {
 
 using exact_backend = repaint::basic_reference_backend<double>;
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 /// A network of tests/data/unet on a backend, with one of its golden inputs.
 template <class B> struct loaded {

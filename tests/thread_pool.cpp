@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <repaint/backend/cpu/cores.hpp>
 #include <repaint/backend/cpu/thread_pool.hpp>
 
 #include "support/catch.hpp"

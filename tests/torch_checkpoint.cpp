@@ -7,7 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include <repaint/io/bytes.hpp>
 #include <repaint/io/checkpoint.hpp>
+#include <repaint/io/pickle.hpp>
 #include <repaint/io/safetensors.hpp>
 #include <repaint/io/torch_checkpoint.hpp>
 

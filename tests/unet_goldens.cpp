@@ -5,11 +5,12 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/backend/reference.hpp>
+#include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.hpp>
 
 #include "support/compare.hpp"
 #include "support/golden.hpp"
-#include "support/strict_cpu.hpp"
+#include "support/networks.hpp"
 
 using repaint::host_tensor;
 
@@ -21,7 +22,7 @@ host_tensor one_image(const host_tensor& all, int i) {
     return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
 }
 
-using backends = std::tuple<repaint::reference_backend, repaint::cpu_backend, strict_cpu_backend>;
+using backends = network_backends_and_strict;
 
 } // namespace
 

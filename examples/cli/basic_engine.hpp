@@ -1,94 +1,20 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/model/random_weights.hpp>
 
 #include "engine.hpp"
+#include "run_state.hpp"
 
 namespace cli {
-
-/// The noise sources' states as words, so that they can be stored.
-inline std::vector<std::uint64_t> to_words(std::uint64_t draws) { return {draws}; }
-
-inline std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::state& s) {
-    std::vector<std::uint64_t> words(s.words.begin(), s.words.end());
-    words.push_back(static_cast<std::uint64_t>(s.position));
-    words.push_back(s.has_cached ? 1 : 0);
-    words.push_back(std::bit_cast<std::uint64_t>(s.cached));
-    return words;
-}
-
-inline std::vector<std::uint64_t> to_words(const repaint::torch_cuda_generator::state& s) { return {s.seed, s.offset}; }
-
-/// Throws format_error unless a stored state has the words it needs.
-inline void expect_words(const std::vector<std::uint64_t>& words, std::size_t count) {
-    if (words.size() != count) {
-        throw repaint::format_error("the saved state of the noise has " + std::to_string(words.size()) +
-                                    " words, expected " + std::to_string(count));
-    }
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws) {
-    expect_words(words, 1);
-    draws = words[0];
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cpu_generator::state& s) {
-    const std::size_t count = s.words.size();
-    expect_words(words, count + 3);
-    for (std::size_t i = 0; i < count; ++i) {
-        s.words[i] = static_cast<std::uint32_t>(words[i]);
-    }
-    s.position = static_cast<int>(words[count] & 0xFFFF);
-    s.has_cached = words[count + 1] != 0;
-    s.cached = std::bit_cast<double>(words[count + 2]);
-}
-
-inline void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cuda_generator::state& s) {
-    expect_words(words, 2);
-    s = {words[0], words[1]};
-}
-
-/// Whether a backend returns before its work is done.
-template <class B> constexpr bool enqueues() {
-    if constexpr (requires { B::enqueues; }) {
-        return B::enqueues;
-    } else {
-        return false;
-    }
-}
-
-/// When to wait for a backend that enqueues: so that a tenth of a second of work, more or less, waits in its queue.
-class waiting_rhythm {
-public:
-    /// After every transition. Whether to wait now, and then call waited().
-    [[nodiscard]] bool is_time() { return ++count_ >= next_; }
-
-    void waited() {
-        constexpr double aim = 0.1;
-        const auto now = std::chrono::steady_clock::now();
-        const double each = std::chrono::duration<double>(now - last_).count() / static_cast<double>(count_);
-        // The first transitions make plans: what they take says little about the others.
-        const double most = 2.0 * static_cast<double>(count_);
-        next_ = static_cast<std::size_t>(std::max(1.0, each * most > aim ? aim / each : most));
-        count_ = 0;
-        last_ = now;
-    }
-
-private:
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-    std::size_t count_ = 0;
-    std::size_t next_ = 1;
-};
 
 /// The engine of any backend.
 template <repaint::tensor_backend B> class basic_engine final : public engine {
@@ -226,22 +152,6 @@ private:
         return repaint::load_model(backend_, std::get<repaint::opened_model>(source.model));
     }
 
-    /// An observer that hears of what is done, not of what a backend has only been told to do.
-    progress_observer told_when_done(const progress_observer& observe) {
-        if constexpr (enqueues<B>()) {
-            return [this, &observe, rhythm = waiting_rhythm()](const repaint::progress& at) mutable {
-                if (!rhythm.is_time() && at.position < at.positions) {
-                    return false;
-                }
-                backend_.synchronize();
-                rhythm.waited();
-                return observe(at);
-            };
-        } else {
-            return observe;
-        }
-    }
-
     /// The labels of a request's pictures, drawn if asked for; options keep them if the network itself takes labels.
     template <class Options, class N>
     std::vector<int> take_labels(Options& options, bool drawn, int pictures, N& noise) const {
@@ -269,11 +179,12 @@ private:
     template <class N>
     std::optional<repaint::host_tensor> draw(const sample_request& request, N noise, const progress_observer& observe) {
         auto options = request.options;
+        options.images = model_.diffusion.data_range; // which pictures and arrays are in already
         auto labels = take_labels(options, request.draw_labels, request.shape.n, noise);
         repaint::unconditional_sampler<B> draw_images(backend_, model_, options);
         guide(draw_images, std::move(labels));
         try {
-            return draw_images(request.shape, std::move(noise), told_when_done(observe));
+            return draw_images(request.shape, std::move(noise), observe);
         } catch (const repaint::cancelled&) {
             return std::nullopt;
         }
@@ -283,10 +194,11 @@ private:
     batch_outcome run(const batch_request& request, N noise, const saved_batch* from,
                       const progress_observer& observe) {
         auto options = request.options;
+        options.images = model_.diffusion.data_range; // which pictures and arrays are in already
         auto labels = take_labels(options, request.draw_labels, request.images.shape().n, noise);
         repaint::inpainter<B> inpaint(backend_, model_, options);
         guide(inpaint, std::move(labels));
-        using state_type = typename repaint::inpainting<B, N>::state_type;
+        using state_type = typename repaint::sampling_run<B, N>::state_type;
         auto running = [&] {
             if (from == nullptr) {
                 return inpaint.start(request.images, request.keep, std::move(noise));
@@ -296,7 +208,7 @@ private:
             return inpaint.resume(request.images, request.keep, std::move(noise), state);
         }();
         batch_outcome outcome;
-        if (running.advance(told_when_done(observe))) {
+        if (running.advance(observe)) {
             outcome.images = running.result();
             outcome.noise = to_words(running.state().noise);
         } else {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "sizes.hpp"
 #include "summary.hpp"
 
 namespace cli {

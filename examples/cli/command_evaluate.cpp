@@ -12,12 +12,13 @@
 #include <repaint/evaluation/mean_interval.hpp>
 #include <repaint/evaluation/psnr.hpp>
 #include <repaint/evaluation/ssim.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/atomic_file.hpp>
-#include <repaint/io/image.hpp>
 
 #include "commands.hpp"
 #include "csv.hpp"
 #include "engine_cpu.hpp"
+#include "image_files.hpp"
 #include "pairing.hpp"
 #include "terminal.hpp"
 
@@ -27,7 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using repaint::host_tensor;
-using repaint::shape4;
 
 constexpr double not_measured = std::numeric_limits<double>::quiet_NaN();
 
@@ -52,18 +52,16 @@ host_tensor read_rgb(const fs::path& file) { return repaint::to_tensor(repaint::
 
 /// The results of a group in one tensor.
 host_tensor read_results(const picture_group& group, const host_tensor& truth) {
-    shape4 s = truth.shape();
-    std::vector<float> values;
+    std::vector<host_tensor> results;
     for (const auto& file : group.results) {
-        const host_tensor one = read_rgb(file);
-        if (one.shape() != s) {
-            throw std::invalid_argument(file.string() + " is " + size_of(one) + ", but " + group.truth.string() +
-                                        " is " + size_of(truth) + ": a result and its truth must have the same size");
+        results.push_back(read_rgb(file));
+        if (results.back().shape() != truth.shape()) {
+            throw std::invalid_argument(file.string() + " is " + size_of(results.back()) + ", but " +
+                                        group.truth.string() + " is " + size_of(truth) +
+                                        ": a result and its truth must have the same size");
         }
-        values.insert(values.end(), one.values().begin(), one.values().end());
     }
-    s.n = static_cast<int>(group.results.size());
-    return {s, std::move(values)};
+    return repaint::joined(results);
 }
 
 std::optional<host_tensor> read_mask(const picture_group& group, const host_tensor& truth) {
@@ -270,8 +268,7 @@ void evaluate(const evaluate_command& command) {
         options.threads = command.threads;
         features = make_cpu_lpips(command.lpips, options);
     }
-    evaluation evaluated(command.ssim == "gaussian" ? repaint::ssim_window::gaussian : repaint::ssim_window::uniform,
-                         std::move(features), groups.size() < results.size(), results.size());
+    evaluation evaluated(command.ssim, std::move(features), groups.size() < results.size(), results.size());
     for (const auto& group : groups) {
         evaluated.add(group);
     }

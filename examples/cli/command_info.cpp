@@ -8,8 +8,12 @@
 #include <vector>
 
 #include <repaint/backend/dry.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
+#include <repaint/io/checkpoint.hpp>
 
 #include "commands.hpp"
+#include "enums.hpp"
+#include "sizes.hpp"
 #include "terminal.hpp"
 
 namespace cli {
@@ -26,28 +30,6 @@ std::string billions(std::uint64_t count) {
 }
 
 std::string yes(bool b) { return b ? "true" : "false"; }
-
-const char* text_of(repaint::prediction_type p) {
-    switch (p) {
-    case repaint::prediction_type::epsilon: return "epsilon";
-    case repaint::prediction_type::x_0: return "x_0";
-    case repaint::prediction_type::previous_x: return "previous_x";
-    case repaint::prediction_type::velocity: return "velocity";
-    }
-    return "";
-}
-
-const char* text_of(repaint::variance_type v) {
-    switch (v) {
-    case repaint::variance_type::learned_range: return "learned_range";
-    case repaint::variance_type::learned: return "learned";
-    case repaint::variance_type::learned_range_linear: return "learned_range_linear";
-    case repaint::variance_type::learned_linear: return "learned_linear";
-    case repaint::variance_type::fixed_small: return "fixed_small";
-    case repaint::variance_type::fixed_large: return "fixed_large";
-    }
-    return "";
-}
 
 /// The lines that U-Nets and classifiers have in common.
 void print_file(const repaint::model_description& about) {
@@ -202,8 +184,8 @@ void print_unet(const repaint::opened_model& opened, const std::string& text) {
              return yes(network.residual_down_at(last == 0 ? 0 : std::min(level, last - 1)));
          }));
     line("classes", network.classes > 0 ? std::to_string(network.classes) : "none");
-    line("prediction", text_of(opened.diffusion.prediction));
-    line("variance", text_of(opened.diffusion.variance));
+    line("prediction", to_string(opened.diffusion.reading.prediction));
+    line("variance", to_string(opened.diffusion.reading.variance));
     line("noise schedule", about.schedule);
     line("image sizes", "multiples of " + std::to_string(network.size_multiple()));
     line("weights", bytes_text(static_cast<double>(about.parameters) * 4.0) + " as float32");

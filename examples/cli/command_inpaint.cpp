@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/npy.hpp>
+#include <repaint/image/codecs.hpp>
 
+#include "batch_run.hpp"
 #include "commands.hpp"
 #include "image_files.hpp"
 #include "run_state.hpp"
@@ -20,25 +21,28 @@ namespace fs = std::filesystem;
 using repaint::host_tensor;
 using repaint::shape4;
 
+/// A mask with its values taken from 1.
+host_tensor inverted(host_tensor mask) {
+    for (float& value : mask.values()) {
+        value = 1.0F - value;
+    }
+    return mask;
+}
+
+/// Keep masks, from --keep or --paint: pictures, and every image of .npy files.
 std::vector<host_tensor> read_masks(const inpaint_command& command) {
     const bool paint = command.keep.empty();
     std::vector<host_tensor> masks;
     for (const auto& file : paint ? command.paint : command.keep) {
         if (lower_extension(file) == ".npy") {
-            host_tensor all = repaint::read_npy(file);
+            const host_tensor all = read_array(file);
             for (int i = 0; i < all.shape().n; ++i) {
-                host_tensor mask = image_of(all, i);
-                if (paint) {
-                    for (float& value : mask.values()) {
-                        value = 1.0F - value;
-                    }
-                }
-                masks.push_back(std::move(mask));
+                masks.push_back(paint ? inverted(repaint::image_copy(all, i)) : repaint::image_copy(all, i));
             }
         } else {
             masks.push_back(repaint::keep_mask(repaint::read_picture(file),
                                                paint ? repaint::mask_polarity::paint : repaint::mask_polarity::keep));
-            if (command.walk.algorithm == repaint::algorithm::diffusers) {
+            if (command.walk.system == repaint::sampling_system::diffusers) {
                 // RePaintPipeline knows no soft edges in mask pictures.
                 for (float& value : masks.back().values()) {
                     value = value >= 0.5F ? 1.0F : 0.0F;
@@ -48,6 +52,78 @@ std::vector<host_tensor> read_masks(const inpaint_command& command) {
     }
     return masks;
 }
+
+/// What the command line names: images, and a mask for all or for each.
+class inpaint_input {
+public:
+    explicit inpaint_input(const inpaint_command& command)
+        : images_(read_images(command.images)), masks_(read_masks(command)) {
+        check_one_or_each(images_.size(), "image", masks_.size(), "mask");
+        check_one_or_each(images_.size(), "image", command.labels.given.size(), "label");
+    }
+
+    [[nodiscard]] const std::vector<source_image>& images() const { return images_; }
+    [[nodiscard]] const host_tensor& mask_of(std::size_t image) const { return masks_[masks_.size() == 1 ? 0 : image]; }
+
+    /// Throws unless every mask has its image's size. one_size: the images must have one size.
+    void check_masks(bool one_size) const {
+        for (std::size_t i = 0; i < images_.size(); ++i) {
+            const shape4 s{1, mask_of(i).shape().c, images_[i].height(), images_[i].width()};
+            try {
+                repaint::check_keep_mask(s, mask_of(i));
+            } catch (const std::exception& wrong) {
+                throw std::invalid_argument(images_[i].file.string() + ": " + wrong.what());
+            }
+            if (one_size && !alike(0, i)) {
+                throw std::invalid_argument(images_[i].file.string() + " is " + std::to_string(s.w) + "x" +
+                                            std::to_string(s.h) + ", the first image is not: one .npy holds one size");
+            }
+        }
+    }
+
+    /// Throws unless the network takes every image.
+    void check_images(const engine& model) const {
+        for (const auto& image : images_) {
+            const int channels = image.pixels ? model.network().in_channels : image.values.shape().c;
+            if (image.pixels && channels != 1 && channels != 3) {
+                throw std::invalid_argument("the network takes images of " + std::to_string(channels) +
+                                            " channels, a picture has 1 or 3: give an .npy");
+            }
+            try {
+                check_image_shape(model, {1, channels, image.height(), image.width()});
+            } catch (const repaint::shape_error& wrong) {
+                throw repaint::shape_error(image.file.string() + ": " + wrong.what());
+            }
+        }
+    }
+
+    /// Whether two images have one size.
+    [[nodiscard]] bool alike(std::size_t a, std::size_t b) const {
+        return images_[a].width() == images_[b].width() && images_[a].height() == images_[b].height();
+    }
+
+    /// The part that is to be filled, of all images.
+    [[nodiscard]] double unknown() const {
+        double sum = 0.0;
+        for (std::size_t i = 0; i < images_.size(); ++i) {
+            sum += part_to_fill(mask_of(i));
+        }
+        return sum / static_cast<double>(images_.size());
+    }
+
+    /// What the files of the results are called.
+    [[nodiscard]] std::vector<std::string> stems() const {
+        std::vector<std::string> names;
+        for (const auto& image : images_) {
+            names.push_back(image.file.stem().string());
+        }
+        return names;
+    }
+
+private:
+    std::vector<source_image> images_;
+    std::vector<host_tensor> masks_;
+};
 
 template <class T> std::string joined(const std::vector<T>& list) {
     std::string text;
@@ -71,14 +147,14 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"image", joined(c.images)},
             {"keep", joined(c.keep)},
             {"paint", joined(c.paint)},
-            {"algorithm", repaint::algorithm_name(c.walk.algorithm)},
+            {"algorithm", to_string(c.walk.system)},
             {"eta", c.eta ? std::to_string(*c.eta) : "none"},
             {"timesteps", c.walk.timesteps},
             {"jumps", joined(std::vector<int>{j.n_sample, j.jump_length, j.jump_n_sample, j.jump2_length,
                                               j.jump2_n_sample, j.jump3_length, j.jump3_n_sample, j.start_resampling})},
             {"seed", std::to_string(c.seed)},
             {"noise", to_string(c.noise)},
-            {"label", c.draw_labels ? "random" : joined(c.labels)},
+            {"label", c.labels.drawn ? "random" : joined(c.labels.given)},
             {"classifier", c.model.classifier ? c.model.classifier->filename().string() + " times " +
                                                     std::to_string(c.model.classifier_scale)
                                               : "none"},
@@ -88,182 +164,121 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
             {"out", c.out.string()}};
 }
 
-/// A run of pictures of one size, filled together: [first, last).
-struct batch_range {
-    std::size_t first;
-    std::size_t last;
-};
-
-} // namespace
-
-int inpaint(const inpaint_command& command) {
-    const auto images = read_images(command.images);
-    const auto masks = read_masks(command);
-    if (masks.size() != 1 && masks.size() != images.size()) {
-        throw std::invalid_argument("there are " + counted(images.size(), "image") + " and " +
-                                    counted(masks.size(), "mask") + ": give one mask for all, or one for each image");
-    }
-    if (command.labels.size() > 1 && command.labels.size() != images.size()) {
-        throw std::invalid_argument("there are " + counted(images.size(), "image") + " and " +
-                                    counted(command.labels.size(), "label") +
-                                    ": give one label for all, or one for each image");
-    }
-    const auto mask_of = [&](std::size_t image) -> const host_tensor& { return masks[masks.size() == 1 ? 0 : image]; };
-    std::vector<std::string> stems;
-    for (const auto& image : images) {
-        stems.push_back(image.file.stem().string());
-    }
-    output out(command.out, stems, command.samples);
-    for (std::size_t i = 0; i < images.size(); ++i) {
-        const shape4 s{1, mask_of(i).shape().c, images[i].height(), images[i].width()};
-        try {
-            repaint::check_keep_mask(s, mask_of(i));
-        } catch (const std::exception& wrong) {
-            throw std::invalid_argument(images[i].file.string() + ": " + wrong.what());
-        }
-        if (out.is_array() && (s.h != images[0].height() || s.w != images[0].width())) {
-            throw std::invalid_argument(images[i].file.string() + " is " + std::to_string(s.w) + "x" +
-                                        std::to_string(s.h) + ", the first image is not: one .npy holds one size");
-        }
-    }
-
-    const auto model = make_engine(command.model.files(), command.model.computing());
-    const auto& network = model->network();
-    for (const auto& image : images) {
-        const int channels = image.pixels ? network.in_channels : image.values.shape().c;
-        if (image.pixels && channels != 1 && channels != 3) {
-            throw std::invalid_argument("the network takes images of " + std::to_string(channels) +
-                                        " channels, a picture has 1 or 3: give an .npy");
-        }
-        try {
-            check_image_shape(*model, {1, channels, image.height(), image.width()});
-        } catch (const repaint::shape_error& wrong) {
-            throw repaint::shape_error(image.file.string() + ": " + wrong.what());
-        }
-    }
-    check_labels(*model, command.labels, command.draw_labels);
-
-    // Picture p is sample p % samples of image p / samples.
-    const auto samples = static_cast<std::size_t>(command.samples);
-    const std::size_t pictures = images.size() * samples;
-    const auto image_of_picture = [&](std::size_t p) { return p / samples; };
-    std::vector<batch_range> batches;
-    for (std::size_t p = 0; p < pictures; ++p) {
-        const auto& image = images[image_of_picture(p)];
-        const bool joins = !batches.empty() && p - batches.back().first < static_cast<std::size_t>(command.batch) &&
-                           image.width() == images[image_of_picture(batches.back().first)].width() &&
-                           image.height() == images[image_of_picture(batches.back().first)].height();
-        if (joins) {
-            batches.back().last = p + 1;
-        } else {
-            batches.push_back({p, p + 1});
-        }
-    }
+repaint::inpaint_options options_of(const inpaint_command& command) {
     repaint::inpaint_options options;
     options.timesteps = command.walk.timesteps;
     options.jumps = command.walk.jumps;
     options.eta = command.eta;
     options.composite = !command.raw;
-    options.algorithm = command.walk.algorithm;
-    const std::size_t evaluations = batches.size() * model->evaluations(options);
+    options.system = command.walk.system;
+    return options;
+}
 
+/// OUT.resume, beside OUT, where a stopped run leaves its state.
+fs::path state_file_of(const inpaint_command& command) {
+    fs::path file = command.out;
+    if (!file.has_filename()) {
+        file = file.parent_path();
+    }
+    file += ".resume";
+    return file;
+}
+
+/// The batch that a stopped run goes on with. Throws format_error when its state does not fit these batches.
+std::size_t resumed_batch(const fs::path& file, const run_state& state, const std::vector<picture_batch>& batches,
+                          bool array) {
+    const std::size_t first = state.first_picture;
+    const auto found =
+        std::find_if(batches.begin(), batches.end(), [first](const picture_batch& b) { return b.first == first; });
+    if (found == batches.end() || state.finished.size() != (array ? first : 0)) {
+        throw repaint::format_error(file.string() + ": stopped at picture " + std::to_string(first) + " with " +
+                                    counted(state.finished.size(), "finished picture") +
+                                    ", which does not fit this run");
+    }
+    return static_cast<std::size_t>(found - batches.begin());
+}
+
+/// Takes what became of an image. keep: null for a raw sample, of which nothing is known: every pixel comes from the
+/// network, alpha still from the original.
+void add_filled(output& out, std::size_t p, const host_tensor& filled, const source_image& image,
+                const host_tensor* keep, const repaint::value_range& range) {
+    if (image.pixels) {
+        const host_tensor nothing({1, 1, image.height(), image.width()});
+        out.add(p, filled, range, *image.pixels, keep != nullptr ? *keep : nothing);
+    } else {
+        out.add(p, filled, range);
+    }
+}
+
+} // namespace
+
+int inpaint(const inpaint_command& command) {
+    const inpaint_input input(command);
+    output out(command.out, input.stems(), command.samples);
+    input.check_masks(out.is_array());
+    const auto model = make_engine(command.model.files(), command.model.computing());
+    input.check_images(*model);
+    check_labels(*model, command.labels.given, command.labels.drawn);
+
+    const auto options = options_of(command);
+    // Picture p is sample p % samples of image p / samples.
+    const auto samples = static_cast<std::size_t>(command.samples);
+    const batch_run work(batches_of(
+        input.images().size() * samples, static_cast<std::size_t>(command.batch), model->evaluations(options),
+        [&](std::size_t first, std::size_t p) { return input.alike(first / samples, p / samples); }));
+    const auto& batches = work.batches();
     const auto settings = settings_of(command, *model);
     std::optional<run_state> resumed;
+    std::size_t begin = 0;
     if (command.resume) {
         resumed = load_run_state(*command.resume, settings);
-        const std::size_t first = resumed->first_picture;
-        const bool starts_batch =
-            std::any_of(batches.begin(), batches.end(), [first](const batch_range& b) { return b.first == first; });
-        if (!starts_batch || resumed->finished.size() != (out.is_array() ? first : 0)) {
-            throw repaint::format_error(command.resume->string() + ": stopped at picture " + std::to_string(first) +
-                                        " with " + counted(resumed->finished.size(), "finished picture") +
-                                        ", which does not fit this run");
-        }
+        begin = resumed_batch(*command.resume, *resumed, batches, out.is_array());
         out.finished() = resumed->finished;
     }
-
-    const interruption stop;
     if (!command.quiet) {
-        const shape4 first{static_cast<int>(batches[0].last), network.in_channels, images[0].height(),
-                           images[0].width()};
-        double unknown = 0.0;
-        for (std::size_t i = 0; i < images.size(); ++i) {
-            double sum = 0.0;
-            for (const float value : mask_of(i).values()) {
-                sum += 1.0 - static_cast<double>(value);
-            }
-            unknown += sum / static_cast<double>(mask_of(i).size());
-        }
-        print_summary(*model, {command.model.weights, pictures, first, unknown / static_cast<double>(images.size()),
-                               evaluations});
+        const auto& first = input.images().front();
+        print_summary(*model, {command.model.weights, batches.back().last,
+                               shape4{static_cast<int>(batches.front().size()), model->network().in_channels,
+                                      first.height(), first.width()},
+                               input.unknown(), work.evaluations()});
     }
 
-    progress_bar bar(evaluations, command.quiet);
-    std::size_t evaluated = 0;
-    for (std::size_t index = 0; index < batches.size(); ++index) {
-        const auto [first, last] = batches[index];
-        if (resumed && first < resumed->first_picture) {
-            evaluated += evaluations / batches.size();
-            continue;
+    saved_batch stopped;
+    batch_steps steps;
+    steps.make = [&](std::size_t i, const progress_observer& observe) {
+        std::vector<batch_picture> pictures;
+        for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
+            const std::size_t image = p / samples;
+            pictures.push_back({&input.images()[image], &input.mask_of(image), command.labels.of(image)});
         }
-        batch_request request;
-        request.options = options;
-        request.seed = command.seed + first;
+        auto request = request_for(pictures, options, *model);
+        request.seed = command.seed + batches[i].first;
         request.noise = command.noise;
-        request.draw_labels = command.draw_labels;
-        std::vector<const host_tensor*> keeps;
-        std::vector<float> values;
-        shape4 s;
-        for (std::size_t p = first; p < last; ++p) {
-            const std::size_t i = image_of_picture(p);
-            const host_tensor image = images[i].tensor(network.in_channels, model->data_range());
-            s = image.shape();
-            values.insert(values.end(), image.values().begin(), image.values().end());
-            keeps.push_back(&mask_of(i));
-            if (!command.labels.empty()) {
-                request.options.labels.push_back(command.labels[command.labels.size() == 1 ? 0 : i]);
-            }
+        request.draw_labels = command.labels.drawn;
+        auto outcome = model->inpaint(request, resumed && i == begin ? &resumed->batch : nullptr, observe);
+        stopped = std::move(outcome.stopped);
+        return std::move(outcome.images);
+    };
+    steps.keep = [&](std::size_t i, const host_tensor& images) {
+        for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
+            add_filled(out, p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)), input.images()[p / samples],
+                       command.raw ? nullptr : &input.mask_of(p / samples), model->data_range());
         }
-        s.n = static_cast<int>(last - first);
-        request.images = host_tensor(s, std::move(values));
-        request.keep = stacked(keeps);
-
-        const bool continues = resumed && first == resumed->first_picture;
-        const auto outcome =
-            model->inpaint(request, continues ? &resumed->batch : nullptr, [&](const repaint::progress& at) {
-                bar.show(evaluated + at.evaluation);
-                return stop.requested();
-            });
-        if (!outcome.images) {
-            fs::path state_file = command.out;
-            if (!state_file.has_filename()) {
-                state_file = state_file.parent_path();
-            }
-            state_file += ".resume";
-            save_run_state(state_file, {settings, first, outcome.stopped, out.finished()});
-            bar.end();
-            std::fprintf(stderr, "stopped; to go on, repeat the command with --resume %s\n", state_file.c_str());
-            return 130;
-        }
-        evaluated += evaluations / batches.size();
-        for (std::size_t p = first; p < last; ++p) {
-            const std::size_t i = image_of_picture(p);
-            const host_tensor filled = image_of(*outcome.images, static_cast<int>(p - first));
-            if (images[i].pixels) {
-                // Nothing is known of a raw sample: every pixel comes from the network, alpha still from the original.
-                const host_tensor nothing(mask_of(i).shape());
-                out.add(p, filled, model->data_range(), *images[i].pixels, command.raw ? nothing : mask_of(i));
-            } else {
-                out.add(p, filled, model->data_range());
-            }
+    };
+    steps.stop = [&](std::size_t i) {
+        const fs::path file = state_file_of(command);
+        save_run_state(file, {settings, batches[i].first, stopped, out.finished()});
+        std::fprintf(stderr, "stopped; to go on, repeat the command with --resume %s\n", file.c_str());
+    };
+    const int status = work.run(steps, command.quiet, begin);
+    if (status == 0) {
+        out.finish();
+        if (command.resume) {
+            std::error_code gone;
+            fs::remove(*command.resume, gone);
         }
     }
-    out.finish();
-    if (command.resume) {
-        std::error_code gone;
-        fs::remove(*command.resume, gone);
-    }
-    return 0;
+    return status;
 }
 
 } // namespace cli

@@ -2,16 +2,17 @@
 #include <cctype>
 #include <stdexcept>
 
-#include <repaint/io/image.hpp>
-#include <repaint/io/mask.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/mask.hpp>
 #include <repaint/io/npy.hpp>
 
 #include "commands.hpp"
+#include "sizes.hpp"
 
 namespace cli {
 
 void make_mask(const mask_command& command) {
-    const auto kind = repaint::mask_kind_from(command.kind);
+    const auto kind = repaint::parse_mask_kind(command.kind);
     const auto size = parse_size(command.size);
     auto mask = repaint::make_mask(kind, size.w, size.h, command.seed);
     if (command.out.extension() == ".npy") {

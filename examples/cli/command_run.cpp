@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -16,15 +17,16 @@
 #include <repaint/diffusion/torch_cuda_generator.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/error.hpp>
+#include <repaint/image/codecs.hpp>
+#include <repaint/image/official_crop.hpp>
 #include <repaint/io/bytes.hpp>
-#include <repaint/io/image.hpp>
-#include <repaint/io/official_crop.hpp>
 
-#include "basic_engine.hpp"
+#include "batch_run.hpp"
 #include "commands.hpp"
 #include "image_files.hpp"
 #include "official_config.hpp"
 #include "pairing.hpp"
+#include "run_state.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
 
@@ -41,7 +43,8 @@ using repaint::shape4;
 struct run_picture {
     fs::path gt;
     fs::path mask;
-    std::string output; ///< the file's name in each of the folders
+    std::string output;                  ///< the file's name in each of the folders
+    const official_data* data = nullptr; ///< the data set it is of
 };
 
 /// A data set with its pictures, in batches of data->batch_size.
@@ -50,6 +53,29 @@ struct run_set {
     std::vector<run_picture> pictures;
     std::string how; ///< they were paired
 };
+
+/// The pictures of all data sets.
+std::vector<run_picture> pictures_of(const std::vector<run_set>& sets) {
+    std::vector<run_picture> pictures;
+    for (const auto& set : sets) {
+        pictures.insert(pictures.end(), set.pictures.begin(), set.pictures.end());
+    }
+    return pictures;
+}
+
+/// The batches of all data sets, none with pictures of two.
+std::vector<picture_batch> batches_of_sets(const std::vector<run_set>& sets, std::size_t evaluations) {
+    std::vector<picture_batch> batches;
+    std::size_t before = 0;
+    for (const auto& set : sets) {
+        const auto most = static_cast<std::size_t>(set.data->batch_size);
+        for (const auto& batch : batches_of(set.pictures.size(), most, evaluations)) {
+            batches.push_back({before + batch.first, before + batch.last, batch.evaluations});
+        }
+        before += set.pictures.size();
+    }
+    return batches;
+}
 
 /// Pictures and masks as the official program prepares them, (n, 3, size, size): the pictures in [-1, 1], the masks in
 /// [0, 1], unthresholded.
@@ -114,7 +140,7 @@ run_set set_of(const official_data& data, const fs::path& configuration, std::ve
     }
     for (std::size_t i = offset; i < offset + count; ++i) {
         const auto& [gt, mask] = paired.pairs[i];
-        set.pictures.push_back({gt, mask, gt.stem().string() + ".png"});
+        set.pictures.push_back({gt, mask, gt.stem().string() + ".png", &data});
     }
     return set;
 }
@@ -174,15 +200,15 @@ void make_folders(const std::vector<run_set>& sets) {
     }
 }
 
-prepared_batch prepared(const std::vector<run_picture>& pictures, std::size_t first, std::size_t last, int size) {
-    const shape4 s{static_cast<int>(last - first), 3, size, size};
+prepared_batch prepared(std::span<const run_picture> pictures) {
+    const int size = pictures.front().data->image_size;
+    const shape4 s{static_cast<int>(pictures.size()), 3, size, size};
     prepared_batch batch{host_tensor(s), host_tensor(s)};
-    for (std::size_t i = first; i < last; ++i) {
-        const auto index = static_cast<int>(i - first);
-        const host_tensor gt =
-            repaint::to_tensor(repaint::official_crop(repaint::read_picture(pictures[i].gt), size), 3);
+    for (int index = 0; index < s.n; ++index) {
+        const auto& from = pictures[static_cast<std::size_t>(index)];
+        const host_tensor gt = repaint::to_tensor(repaint::official_crop(repaint::read_picture(from.gt), size), 3);
         std::copy(gt.values().begin(), gt.values().end(), batch.gt.image(index).begin());
-        const picture mask = repaint::official_crop(repaint::read_picture(pictures[i].mask), size);
+        const picture mask = repaint::official_crop(repaint::read_picture(from.mask), size);
         const auto keep = batch.keep.image(index);
         const std::size_t plane = s.plane();
         for (std::size_t at = 0; at < mask.pixels.size(); ++at) {
@@ -193,27 +219,19 @@ prepared_batch prepared(const std::vector<run_picture>& pictures, std::size_t fi
 }
 
 /// Reads every picture and mask once, so that a bad one stops the run before it starts. Returns the part to fill.
-double check_pictures(const std::vector<run_set>& sets) {
+double check_pictures(const std::vector<run_picture>& pictures) {
     double unknown = 0.0;
-    std::size_t values = 0;
-    for (const auto& set : sets) {
-        for (std::size_t i = 0; i < set.pictures.size(); ++i) {
-            const auto batch = prepared(set.pictures, i, i + 1, set.data->image_size);
-            for (const float value : batch.keep.values()) {
-                unknown += 1.0 - static_cast<double>(value);
-            }
-            values += batch.keep.size();
-        }
+    for (const auto& p : pictures) {
+        unknown += part_to_fill(prepared({&p, 1}).keep);
     }
-    return unknown / static_cast<double>(values);
+    return unknown / static_cast<double>(pictures.size());
 }
 
 /// Writes a picture of a batch into the folders, with the official arithmetic in float32 and its truncation to bytes.
-void write(const official_folders& paths, const std::string& name, const prepared_batch& batch,
-           const host_tensor& sample, int index) {
+void write(const run_picture& p, const prepared_batch& batch, const host_tensor& sample, int index) {
     const auto save = [&](const std::optional<fs::path>& folder, const host_tensor& images) {
         if (folder) {
-            repaint::write_picture(*folder / name,
+            repaint::write_picture(*folder / p.output,
                                    repaint::to_picture(images, index, repaint::pixel_rounding::truncated));
         }
     };
@@ -227,6 +245,7 @@ void write(const official_folders& paths, const std::string& name, const prepare
         known.image(index)[i] = product + -1.0F * (1.0F - keep[i]);
         mask.image(index)[i] = 2.0F * keep[i] - 1.0F;
     }
+    const auto& paths = p.data->paths;
     save(paths.srs, sample);
     save(paths.gts, batch.gt);
     save(paths.lrs, known);
@@ -346,11 +365,12 @@ int run(const run_command& command) {
         sets.push_back(set_of(data, command.config, config.notes));
     }
     check_targets(sets);
-    const double unknown = check_pictures(sets);
+    const auto pictures = pictures_of(sets);
+    const double unknown = check_pictures(pictures);
 
     const auto model = make_engine(files, computing);
     if (const std::string& family = model->description().family; !family.starts_with("guided-diffusion")) {
-        throw repaint::format_error(config.model_path.place + "model_path is " + repaint::detail::shown(files.weights) +
+        throw repaint::format_error(config.model_path.place + "model_path is " + repaint::shown(files.weights) +
                                     ", a " + family + "; accepted: a guided-diffusion U-Net, as the settings are of");
     }
     check_image_shape(*model, {1, 3, config.image_size, config.image_size});
@@ -366,69 +386,51 @@ int run(const run_command& command) {
     options.timesteps = config.timestep_respacing;
     options.jumps = config.jumps;
     options.composite = false;
-    const std::size_t each = model->evaluations(options);
-    std::size_t pictures = 0;
-    std::size_t batches = 0;
-    for (const auto& set : sets) {
-        const auto size = static_cast<std::size_t>(set.data->batch_size);
-        pictures += set.pictures.size();
-        batches += (set.pictures.size() + size - 1) / size;
-    }
+    const batch_run work(batches_of_sets(sets, model->evaluations(options)));
+    const auto& batches = work.batches();
     make_folders(sets);
-
-    const interruption stop;
     if (!command.quiet) {
         for (const auto& set : sets) {
             std::fprintf(stderr, "%s: %s with masks, paired %s\n", set.data->name.c_str(),
                          counted(set.pictures.size(), "picture").c_str(), set.how.c_str());
         }
-        const auto first = std::min(static_cast<std::size_t>(sets[0].data->batch_size), sets[0].pictures.size());
-        print_summary(*model, {files.weights, pictures,
-                               shape4{static_cast<int>(first), 3, config.image_size, config.image_size}, unknown,
-                               batches * each});
+        const auto first = static_cast<int>(batches.front().size());
+        print_summary(*model, {files.weights, pictures.size(), shape4{first, 3, config.image_size, config.image_size},
+                               unknown, work.evaluations()});
         for (const auto& note : config.notes) {
             std::fprintf(stderr, "note: %s\n", note.c_str());
         }
     }
 
-    progress_bar bar(batches * each, command.quiet || !config.show_progress);
     run_noise noise(command.noise, command.seed.value_or(config.seed.value_or(0)));
-    std::size_t evaluated = 0;
-    std::size_t done = 0;
-    for (const auto& set : sets) {
-        const auto size = static_cast<std::size_t>(set.data->batch_size);
-        for (std::size_t first = 0; first < set.pictures.size(); first += size) {
-            const std::size_t last = std::min(first + size, set.pictures.size());
-            const auto batch = prepared(set.pictures, first, last, set.data->image_size);
-            batch_request request;
-            request.options = options;
-            request.images = batch.gt;
-            request.keep = batch.keep;
-            request.seed = noise.seed_of(done);
-            const auto labels = config.cond_y ? std::vector<int>(last - first, *config.cond_y)
-                                              : labels_for(noise, done, last - first, classes > 0 ? classes : 1000);
-            if (classes > 0) {
-                request.options.labels = labels;
-            }
-            const auto samples = fill(*model, std::move(request), noise, [&](const repaint::progress& at) {
-                bar.show(evaluated + at.evaluation);
-                return stop.requested();
-            });
-            if (!samples) {
-                bar.end();
-                std::fprintf(stderr, "stopped at %s; %zu of %s are done and written%s\n",
-                             set.pictures[first].gt.c_str(), done, counted(pictures, "picture").c_str(),
-                             continuation(sets, noise, done).c_str());
-                return 130;
-            }
-            evaluated += each;
-            done += last - first;
-            for (std::size_t p = first; p < last; ++p) {
-                write(set.data->paths, set.pictures[p].output, batch, *samples, static_cast<int>(p - first));
-            }
+    prepared_batch batch;
+    batch_steps steps;
+    steps.make = [&](std::size_t i, const progress_observer& observe) {
+        const auto [first, last, evaluations] = batches[i];
+        batch = prepared(std::span(pictures).subspan(first, last - first));
+        batch_request request;
+        request.options = options;
+        request.images = batch.gt;
+        request.keep = batch.keep;
+        request.seed = noise.seed_of(first);
+        const auto labels = config.cond_y ? std::vector<int>(last - first, *config.cond_y)
+                                          : labels_for(noise, first, last - first, classes > 0 ? classes : 1000);
+        if (classes > 0) {
+            request.options.labels = labels;
         }
-    }
-    return 0;
+        return fill(*model, std::move(request), noise, observe);
+    };
+    steps.keep = [&](std::size_t i, const host_tensor& samples) {
+        for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
+            write(pictures[p], batch, samples, static_cast<int>(p - batches[i].first));
+        }
+    };
+    steps.stop = [&](std::size_t i) {
+        const std::size_t done = batches[i].first;
+        std::fprintf(stderr, "stopped at %s; %zu of %s are done and written%s\n", pictures[done].gt.c_str(), done,
+                     counted(pictures.size(), "picture").c_str(), continuation(sets, noise, done).c_str());
+    };
+    return work.run(steps, command.quiet || !config.show_progress);
 }
 
 } // namespace cli

@@ -1,36 +1,20 @@
-#include <algorithm>
 #include <cstdio>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
+#include "batch_run.hpp"
 #include "commands.hpp"
+#include "defaults.hpp"
 #include "image_files.hpp"
+#include "sizes.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
 
 namespace cli {
 
-namespace {
-
-/// What the published programs take when nothing is said.
-std::string usual_timesteps(const sample_command& command, const repaint::scheduler_settings& scheduler) {
-    switch (command.algorithm) {
-    case repaint::algorithm::diffusers: return command.eta || scheduler.ddim ? "50" : "";
-    case repaint::algorithm::monai: return "";
-    default: return "250";
-    }
-}
-
-} // namespace
-
 int sample(const sample_command& command) {
     const auto samples = static_cast<std::size_t>(command.samples);
-    if (command.labels.size() > 1 && command.labels.size() != samples) {
-        throw std::invalid_argument("there are " + counted(samples, "sample") + " and " +
-                                    counted(command.labels.size(), "label") +
-                                    ": give one label for all, or one for each sample");
-    }
+    check_one_or_each(samples, "sample", command.labels.given.size(), "label");
     output out(command.out, {"sample"}, command.samples);
     const auto model = make_engine(command.model.files(), command.model.computing());
     const auto& network = model->network();
@@ -40,47 +24,43 @@ int sample(const sample_command& command) {
         throw std::invalid_argument("the network makes images of " + std::to_string(network.in_channels) +
                                     " channels, a picture has 1 or 3: give an .npy for -o");
     }
-    check_labels(*model, command.labels, command.draw_labels);
+    check_labels(*model, command.labels.given, command.labels.drawn);
 
-    repaint::sampling_options options;
-    options.timesteps = command.timesteps ? *command.timesteps : usual_timesteps(command, model->scheduler());
-    options.eta = command.eta;
-    options.algorithm = command.algorithm;
-    const auto batch = static_cast<std::size_t>(command.batch);
-    const std::size_t each = model->evaluations(options);
-    const std::size_t evaluations = (samples + batch - 1) / batch * each;
-    const interruption stop;
+    auto options = sampling_defaults(command.system, model->scheduler(), command.eta);
+    if (command.timesteps) {
+        options.timesteps = *command.timesteps;
+    }
+    const batch_run work(batches_of(samples, static_cast<std::size_t>(command.batch), model->evaluations(options)));
+    const auto& batches = work.batches();
     if (!command.quiet) {
-        shape.n = static_cast<int>(std::min(batch, samples));
-        print_summary(*model, {command.model.weights, samples, shape, std::nullopt, evaluations});
+        shape.n = static_cast<int>(batches.front().size());
+        print_summary(*model, {command.model.weights, samples, shape, std::nullopt, work.evaluations()});
     }
 
-    progress_bar bar(evaluations, command.quiet);
-    std::size_t evaluated = 0;
-    for (std::size_t first = 0; first < samples; first += batch) {
-        const std::size_t last = std::min(first + batch, samples);
-        shape.n = static_cast<int>(last - first);
-        sample_request request{shape, options, command.draw_labels, command.seed + first, command.noise};
-        for (std::size_t p = first; p < last && !command.labels.empty(); ++p) {
-            request.options.labels.push_back(command.labels[command.labels.size() == 1 ? 0 : p]);
+    batch_steps steps;
+    steps.make = [&](std::size_t i, const progress_observer& observe) {
+        const auto& batch = batches[i];
+        shape.n = static_cast<int>(batch.size());
+        sample_request request{shape, options, command.labels.drawn, command.seed + batch.first, command.noise};
+        for (std::size_t p = batch.first; p < batch.last && !command.labels.given.empty(); ++p) {
+            request.options.labels.push_back(*command.labels.of(p));
         }
-        const auto images = model->sample(request, [&](const repaint::progress& at) {
-            bar.show(evaluated + at.evaluation);
-            return stop.requested();
-        });
-        if (!images) {
-            bar.end();
-            std::fprintf(stderr, "stopped; %zu of %s are done%s\n", first, counted(samples, "picture").c_str(),
-                         out.is_array() ? ", nothing is written" : " and written");
-            return 130;
+        return model->sample(request, observe);
+    };
+    steps.keep = [&](std::size_t i, const repaint::host_tensor& images) {
+        for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
+            out.add(p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)), model->data_range());
         }
-        evaluated += each;
-        for (std::size_t p = first; p < last; ++p) {
-            out.add(p, image_of(*images, static_cast<int>(p - first)), model->data_range());
-        }
+    };
+    steps.stop = [&](std::size_t i) {
+        std::fprintf(stderr, "stopped; %zu of %s are done%s\n", batches[i].first, counted(samples, "picture").c_str(),
+                     out.is_array() ? ", nothing is written" : " and written");
+    };
+    const int status = work.run(steps, command.quiet);
+    if (status == 0) {
+        out.finish();
     }
-    out.finish();
-    return 0;
+    return status;
 }
 
 } // namespace cli

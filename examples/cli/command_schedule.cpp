@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "commands.hpp"
+#include "sizes.hpp"
 #include "terminal.hpp"
 
 namespace cli {
@@ -39,8 +40,8 @@ void print_schedule(const schedule_command& command) {
         model->time_evaluation(size);
         seconds = model->time_evaluation(size);
     }
-    const auto how = command.walk.algorithm;
-    const auto timesteps = repaint::visited_timesteps(how, steps, command.walk.timesteps, scheduler);
+    const auto how = command.walk.system;
+    const auto timesteps = repaint::inpainting_timesteps(how, steps, command.walk.timesteps, scheduler);
     const auto walk = repaint::inpainting_walk(how, timesteps, command.walk.jumps);
     const auto evaluations = repaint::inpainting_evaluations(how, timesteps, walk);
     const auto down = static_cast<std::size_t>(repaint::network_evaluations(walk));
@@ -54,7 +55,7 @@ void print_schedule(const schedule_command& command) {
         for (const auto& move : walk) {
             std::printf("%d %d\n", move.from, move.to);
         }
-    } else if (how == repaint::algorithm::monai && command.walk.jumps.n_sample > 1) {
+    } else if (how == repaint::sampling_system::monai && command.walk.jumps.n_sample > 1) {
         // It turns after every step.
         std::printf("%d \\ -1, every step %d times\n", walk.front().from, command.walk.jumps.n_sample);
     } else {

@@ -24,9 +24,10 @@ std::unique_ptr<engine> make_cpu_engine(const source_opener& open, const engine_
 }
 
 perceptual_features make_cpu_lpips(const std::vector<std::filesystem::path>& weights, const engine_options& options) {
+    const std::vector<std::string> files(weights.begin(), weights.end());
     const auto backend = std::make_shared<repaint::cpu_backend>(backend_options(options));
     const auto network =
-        std::make_shared<const repaint::lpips<repaint::cpu_backend>>(*backend, repaint::read_lpips_weights(weights));
+        std::make_shared<const repaint::lpips<repaint::cpu_backend>>(*backend, repaint::read_lpips_weights(files));
     return [backend, network](const repaint::host_tensor& images) { return network->features(*backend, images); };
 }
 

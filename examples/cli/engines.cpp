@@ -1,5 +1,6 @@
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -43,8 +44,9 @@ void open_guidance(opened_source& opened, const guidance_source& from) {
     auto& remarks = model.description.remarks;
     std::array<char, 32> scale{};
     std::snprintf(scale.data(), scale.size(), "%g", static_cast<double>(from.scale));
-    remarks.push_back("guided by " + from.files.weights.filename().string() + " (" + classifier.description.family +
-                      ", " + thousands(classifier.description.parameters) + " parameters) times " + scale.data());
+    remarks.push_back("guided by " + std::filesystem::path(from.files.weights).filename().string() + " (" +
+                      classifier.description.family + ", " + thousands(classifier.description.parameters) +
+                      " parameters) times " + scale.data());
     for (const auto& remark : classifier.description.remarks) {
         if (!remark.starts_with("settings from")) {
             remarks.push_back(remark);

@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 
 namespace cli {
@@ -17,15 +17,6 @@ namespace fs = std::filesystem;
 using repaint::host_tensor;
 using repaint::shape4;
 using repaint::value_range;
-
-host_tensor to_range(host_tensor image, const value_range& range) {
-    if (range != value_range{}) {
-        for (float& value : image.values()) {
-            value = range.low + (value + 1.0F) * 0.5F * (range.high - range.low);
-        }
-    }
-    return image;
-}
 
 /// stem.png, or stem-2.png, stem-3.png and so on from `number` up, whichever is not taken.
 fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::string& stem, int number) {
@@ -56,10 +47,13 @@ bool is_picture_name(const fs::path& path) {
     return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
-host_tensor image_of(const host_tensor& all, int index) {
-    const shape4 s = all.shape();
-    const auto part = all.image(index);
-    return {{1, s.c, s.h, s.w}, std::vector<float>(part.begin(), part.end())};
+host_tensor read_array(const fs::path& file) {
+    host_tensor array = repaint::read_npy(file);
+    if (array.empty()) {
+        throw repaint::format_error(repaint::shown(file) + ": there is no image in an array of shape " +
+                                    to_string(array.shape()));
+    }
+    return array;
 }
 
 host_tensor stacked(const std::vector<const host_tensor*>& parts) {
@@ -81,26 +75,17 @@ host_tensor stacked(const std::vector<const host_tensor*>& parts) {
     return result;
 }
 
-host_tensor from_range(host_tensor image, const value_range& range) {
-    if (range != value_range{}) {
-        for (float& value : image.values()) {
-            value = (value - range.low) / (range.high - range.low) * 2.0F - 1.0F;
-        }
-    }
-    return image;
-}
-
 host_tensor source_image::tensor(int channels, const value_range& range) const {
-    return pixels ? to_range(repaint::to_tensor(*pixels, channels), range) : values;
+    return pixels ? repaint::rescaled(repaint::to_tensor(*pixels, channels), {}, range) : values;
 }
 
 std::vector<source_image> read_images(const std::vector<fs::path>& files) {
     std::vector<source_image> images;
     for (const auto& file : files) {
         if (lower_extension(file) == ".npy") {
-            const host_tensor all = repaint::read_npy(file);
+            const host_tensor all = read_array(file);
             for (int i = 0; i < all.shape().n; ++i) {
-                images.push_back({file, std::nullopt, image_of(all, i)});
+                images.push_back({file, std::nullopt, repaint::image_copy(all, i)});
             }
         } else {
             images.push_back({file, repaint::read_picture(file), {}});
@@ -141,7 +126,7 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
     if (is_array()) {
         finished_.push_back(values);
     } else {
-        repaint::write_picture(files_[p], repaint::to_picture(from_range(values, range)));
+        repaint::write_picture(files_[p], repaint::to_picture(repaint::rescaled(values, range, {})));
     }
 }
 
@@ -150,7 +135,7 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
     if (is_array()) {
         finished_.push_back(values);
     } else {
-        repaint::write_picture(files_[p], repaint::composed(original, from_range(values, range), 0, keep));
+        repaint::write_picture(files_[p], repaint::composed(original, repaint::rescaled(values, range, {}), 0, keep));
     }
 }
 
@@ -158,13 +143,7 @@ void output::finish() const {
     if (!is_array()) {
         return;
     }
-    shape4 s = finished_.front().shape();
-    std::vector<float> values;
-    for (const auto& one : finished_) {
-        values.insert(values.end(), one.values().begin(), one.values().end());
-    }
-    s.n = static_cast<int>(finished_.size());
-    repaint::write_npy(array_, host_tensor(s, std::move(values)));
+    repaint::write_npy(array_, repaint::joined(finished_));
 }
 
 } // namespace cli

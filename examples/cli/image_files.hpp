@@ -3,11 +3,12 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
-#include <repaint/io/picture.hpp>
+#include <repaint/image/picture.hpp>
 #include <repaint/model/diffusion_model.hpp>
 
 /// What goes into a run and what comes out of it: pictures, or .npy.
@@ -19,14 +20,11 @@ namespace cli {
 /// Whether it ends in .png, .jpg or .jpeg, in upper case, too.
 [[nodiscard]] bool is_picture_name(const std::filesystem::path& path);
 
-/// Image `index` of a batch, (1, c, h, w).
-[[nodiscard]] repaint::host_tensor image_of(const repaint::host_tensor& all, int index);
+/// The array in an .npy. Throws repaint::format_error when it holds no image.
+[[nodiscard]] repaint::host_tensor read_array(const std::filesystem::path& file);
 
 /// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
 [[nodiscard]] repaint::host_tensor stacked(const std::vector<const repaint::host_tensor*>& parts);
-
-/// Images as the network returns them, in [-1, 1].
-[[nodiscard]] repaint::host_tensor from_range(repaint::host_tensor image, const repaint::value_range& range);
 
 /// One image as it came: a picture, or a tensor from an .npy.
 struct source_image {

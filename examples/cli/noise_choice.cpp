@@ -4,7 +4,7 @@
 
 namespace cli {
 
-std::string noise_name(noise_kind kind) {
+std::string to_string(noise_kind kind) {
     switch (kind) {
     case noise_kind::torch_cpu: return "torch-cpu";
     case noise_kind::torch_cuda: return "torch-cuda";
@@ -12,9 +12,9 @@ std::string noise_name(noise_kind kind) {
     }
 }
 
-noise_kind noise_named(const std::string& name) {
+noise_kind parse_noise_kind(const std::string& name) {
     for (const auto kind : {noise_kind::philox, noise_kind::torch_cpu, noise_kind::torch_cuda}) {
-        if (name == noise_name(kind)) {
+        if (name == to_string(kind)) {
             return kind;
         }
     }
@@ -22,7 +22,7 @@ noise_kind noise_named(const std::string& name) {
 }
 
 std::string to_string(const noise_choice& noise) {
-    return noise_name(noise.kind) + (noise.device.empty() ? "" : " " + noise.device);
+    return to_string(noise.kind) + (noise.device.empty() ? "" : " " + noise.device);
 }
 
 std::string noise_devices() {
@@ -47,7 +47,7 @@ void check_noise(const noise_choice& noise) {
     if (noise.kind == noise_kind::torch_cuda) {
         static_cast<void>(noise_device(noise));
     } else if (!noise.device.empty()) {
-        throw std::invalid_argument("--noise " + noise_name(noise.kind) + " has no --noise-device");
+        throw std::invalid_argument("--noise " + to_string(noise.kind) + " has no --noise-device");
     }
 }
 

@@ -15,8 +15,8 @@ struct noise_choice {
 };
 
 /// "philox", "torch-cpu", "torch-cuda": what --noise calls them, and the other way round.
-[[nodiscard]] std::string noise_name(noise_kind kind);
-[[nodiscard]] noise_kind noise_named(const std::string& name);
+[[nodiscard]] std::string to_string(noise_kind kind);
+[[nodiscard]] noise_kind parse_noise_kind(const std::string& name);
 
 /// "torch-cuda H200": all that the numbers depend on besides the seed.
 [[nodiscard]] std::string to_string(const noise_choice& noise);

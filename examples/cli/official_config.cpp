@@ -2,19 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
-#include <initializer_list>
 #include <map>
 #include <set>
 #include <stdexcept>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
-#include <repaint/diffusion/noise_schedule.hpp>
+#include <repaint/diffusion/timesteps.hpp>
 #include <repaint/error.hpp>
-#include <repaint/io/bytes.hpp>
+#include <repaint/model/settings.hpp>
 
 #include "yaml.hpp"
 
@@ -24,149 +21,32 @@ namespace {
 
 namespace fs = std::filesystem;
 using repaint::format_error;
+using repaint::in_quotes;
 using repaint::json_value;
-using repaint::detail::in_quotes;
+using repaint::detail::settings_reader;
+using repaint::detail::settings_wording;
 
-constexpr int many = 1'000'000'000;
-
-std::string shown(const json_value& value) {
-    if (value.is_boolean()) {
-        return value.as_boolean() ? "true" : "false";
+/// A path that a configuration gives, when it gives one.
+std::optional<configured_path> path_of(settings_reader& s, const char* key) {
+    auto given = s.text(key, "a path");
+    if (!given) {
+        return std::nullopt;
     }
-    if (value.is_string()) {
-        return in_quotes(value.as_string());
-    }
-    if (value.is_integer()) {
-        return value.as_number() < 0.0 ? std::to_string(value.as_integer()) : std::to_string(value.as_unsigned());
-    }
-    if (value.is_number()) {
-        return repaint::detail::shortest_text(value.as_number());
-    }
-    return value.is_null() ? "null" : (value.is_array() ? "a list" : "a mapping");
+    return configured_path{*given, s.name_of(key), s.place(key)};
 }
 
-/// A mapping of the file. Knows its path in the file, so that messages name a key as "data.eval.faces.batch_size".
-class section {
-public:
-    section(const json_value& root, std::string path) : root_(&root), path_(std::move(path)) {
-        if (!root.is_object()) {
-            throw format_error(root.place() + (path_.empty() ? "the file" : path_) + " is " + shown(root) +
-                               ", accepted: a mapping of settings");
-        }
+/// Checks that a setting is "32,16,8", [32, 16, 8], 32 or ''.
+void check_numbers(settings_reader& s, const char* key) {
+    const json_value* const value = s.find(key);
+    const bool fits =
+        value == nullptr || value->is_number() ||
+        (value->is_string() && value->as_string().find_first_not_of("0123456789., ") == std::string::npos) ||
+        (value->is_array() && std::all_of(value->as_array().begin(), value->as_array().end(),
+                                          [](const json_value& item) { return item.is_number(); }));
+    if (!fits) {
+        s.refuse(key, "numbers, as 32,16,8");
     }
-
-    [[nodiscard]] std::string name_of(std::string_view key) const {
-        return (path_.empty() ? "" : path_ + ".") + std::string(key);
-    }
-
-    [[nodiscard]] const json_value& root() const { return *root_; }
-
-    /// The setting; null when it is not there or null, which is the same to the official program.
-    const json_value* find(std::string_view key) {
-        known_.insert(std::string(key));
-        const json_value* const value = root_->find(key);
-        return value == nullptr || value->is_null() ? nullptr : value;
-    }
-
-    [[noreturn]] void refuse(std::string_view key, const json_value& value, const std::string& accepted,
-                             const std::string& why = {}) const {
-        throw format_error(value.place() + name_of(key) + " is " + shown(value) + (why.empty() ? "" : ", " + why) +
-                           "; accepted: " + accepted);
-    }
-
-    [[noreturn]] void missing(std::string_view key, const std::string& accepted, const std::string& why = {}) const {
-        throw format_error(root_->place() + name_of(key) + " is missing" + (why.empty() ? "" : ", " + why) +
-                           "; accepted: " + accepted);
-    }
-
-    std::optional<bool> boolean(std::string_view key) {
-        const json_value* const value = find(key);
-        if (value != nullptr && !value->is_boolean()) {
-            refuse(key, *value, "true or false");
-        }
-        return value == nullptr ? std::nullopt : std::optional(value->as_boolean());
-    }
-
-    std::optional<int> integer(std::string_view key, int lowest = -many, int highest = many) {
-        const json_value* const value = find(key);
-        if (value == nullptr) {
-            return std::nullopt;
-        }
-        const double number = value->is_integer() ? value->as_number() : std::nan("");
-        if (!(number >= lowest && number <= highest)) {
-            std::string accepted = "an integer";
-            if (lowest != -many) {
-                accepted += " of " + std::to_string(lowest) + " or more";
-                if (highest != many) {
-                    accepted = "an integer from " + std::to_string(lowest) + " to " + std::to_string(highest);
-                }
-            }
-            refuse(key, *value, accepted);
-        }
-        return static_cast<int>(number);
-    }
-
-    std::optional<double> number(std::string_view key) {
-        const json_value* const value = find(key);
-        if (value != nullptr && !value->is_number()) {
-            refuse(key, *value, "a number");
-        }
-        return value == nullptr ? std::nullopt : std::optional(value->as_number());
-    }
-
-    std::optional<std::string> text(std::string_view key, const char* accepted = "text") {
-        const json_value* const value = find(key);
-        if (value == nullptr) {
-            return std::nullopt;
-        }
-        if (!value->is_string() || value->as_string().empty()) {
-            refuse(key, *value, accepted);
-        }
-        return value->as_string();
-    }
-
-    std::optional<configured_path> path(std::string_view key) {
-        auto given = text(key, "a path");
-        if (!given) {
-            return std::nullopt;
-        }
-        return configured_path{*given, name_of(key), find(key)->place()};
-    }
-
-    /// "32,16,8", [32, 16, 8], 32 or ''.
-    void list_of_numbers(std::string_view key) {
-        const json_value* const value = find(key);
-        const bool fits =
-            value == nullptr || value->is_number() ||
-            (value->is_string() && value->as_string().find_first_not_of("0123456789., ") == std::string::npos) ||
-            (value->is_array() && std::all_of(value->as_array().begin(), value->as_array().end(),
-                                              [](const json_value& item) { return item.is_number(); }));
-        if (!fits) {
-            refuse(key, *value, "numbers, as 32,16,8");
-        }
-    }
-
-    section part(std::string_view key) {
-        const json_value* const value = find(key);
-        return {*value, name_of(key)};
-    }
-
-    /// Keys that nobody asked for.
-    [[nodiscard]] std::vector<std::string> unknown() const {
-        std::vector<std::string> result;
-        for (const auto& [key, value] : root_->as_object()) {
-            if (!known_.contains(key)) {
-                result.push_back(name_of(key));
-            }
-        }
-        return result;
-    }
-
-private:
-    const json_value* root_;
-    std::string path_;
-    std::set<std::string> known_;
-};
+}
 
 /// A switch that must stay where all official configurations have it.
 struct dead_switch {
@@ -193,11 +73,11 @@ constexpr std::array data_switches{
     dead_switch{"mask_loader", true, "and without masks there is nothing to inpaint"},
 };
 
-template <std::size_t N> void check_switches(section& s, const std::array<dead_switch, N>& switches) {
+template <std::size_t N> void check_switches(settings_reader& s, const std::array<dead_switch, N>& switches) {
     for (const auto& one : switches) {
         const auto value = s.boolean(one.key);
         if (value && *value != one.must_be) {
-            s.refuse(one.key, *s.find(one.key), one.must_be ? "true" : "false", one.why);
+            s.refuse_because(one.key, one.why, one.must_be ? "true" : "false");
         }
     }
 }
@@ -227,7 +107,7 @@ template <class... Lists> std::set<std::string> joined(const Lists&... lists) {
 }
 
 /// The keys of the network, of its diffusion and of its attention: types here, values where they meet the checkpoint.
-void check_network(section& s) {
+void check_network(settings_reader& s) {
     for (const char* key : network_booleans) {
         s.boolean(key);
     }
@@ -238,17 +118,17 @@ void check_network(section& s) {
         s.integer(key, -1);
     }
     for (const char* key : network_lists) {
-        s.list_of_numbers(key);
+        check_numbers(s, key);
     }
     s.text("noise_schedule", "linear");
     s.number("dropout");
 }
 
 /// What the official notation "250", 250 or [10, 15, 20] says; all timesteps when there is nothing.
-std::string respacing_of(section& s) {
+std::string respacing_of(settings_reader& s) {
     const json_value* const value = s.find("timestep_respacing");
     const auto whole = [](const json_value& item) {
-        return item.is_integer() && item.as_number() >= 1.0 && item.as_number() <= many;
+        return item.is_integer() && item.as_number() >= 1.0 && item.as_number() <= 1e9;
     };
     if (value == nullptr) {
         return {};
@@ -260,22 +140,25 @@ std::string respacing_of(section& s) {
         return std::to_string(value->as_integer());
     }
     if (!value->is_array() || !std::all_of(value->as_array().begin(), value->as_array().end(), whole)) {
-        s.refuse("timestep_respacing", *value, "a count as '250', counts by section as '10,15,20', or 'ddim25'");
+        s.refuse("timestep_respacing", "a count as '250', counts by section as '10,15,20', or 'ddim25'");
     }
     std::string list;
     for (const json_value& item : value->as_array()) {
-        list += (list.empty() ? "" : ",") + std::to_string(item.as_integer());
+        if (!list.empty()) {
+            list += ',';
+        }
+        list += std::to_string(item.as_integer());
     }
     return list;
 }
 
 /// schedule_jump_params: t_T must be the number of timesteps, which the official program does not check.
-repaint::jump_options jumps_of(section& s, const std::string& respacing) {
+repaint::jump_options jumps_of(settings_reader& s, const std::string& respacing) {
     const char* const accepted = "a mapping with t_T, n_sample, jump_length and jump_n_sample";
     if (s.find("schedule_jump_params") == nullptr) {
         s.missing("schedule_jump_params", accepted, "without which the official program has no steps to make");
     }
-    section params = s.part("schedule_jump_params");
+    settings_reader params = s.part("schedule_jump_params");
     const auto required = [&](const char* key) {
         const auto value = params.integer(key, 1);
         if (!value) {
@@ -299,14 +182,14 @@ repaint::jump_options jumps_of(section& s, const std::string& respacing) {
     try {
         kept = static_cast<int>(repaint::respaced_timesteps(steps, respacing).size());
     } catch (const std::invalid_argument& wrong) {
-        const json_value* const value = s.find("timestep_respacing");
-        const std::string place = (value != nullptr ? *value : s.root()).place();
-        throw format_error(place + "timestep_respacing of " + std::to_string(steps) + " timesteps: " + wrong.what());
+        throw format_error(s.place("timestep_respacing") + "timestep_respacing of " + std::to_string(steps) +
+                           " timesteps: " + wrong.what());
     }
     if (t_t != kept) {
-        params.refuse("t_T", *params.find("t_T"), std::to_string(kept),
-                      "but timestep_respacing " + in_quotes(respacing) + " leaves " + std::to_string(kept) +
-                          " timesteps (the official program would start at a wrong noise level or fail)");
+        params.refuse_because("t_T",
+                              "but timestep_respacing " + in_quotes(respacing) + " leaves " + std::to_string(kept) +
+                                  " timesteps (the official program would start at a wrong noise level or fail)",
+                              std::to_string(kept));
     }
     // A jump that is not shorter than the walk never happens.
     jumps.jump_n_sample = jumps.jump_length < kept ? jumps.jump_n_sample : 1;
@@ -315,17 +198,17 @@ repaint::jump_options jumps_of(section& s, const std::string& respacing) {
     try {
         (void)repaint::jump_schedule(kept, jumps);
     } catch (const std::invalid_argument& wrong) {
-        throw format_error(params.root().place() + "schedule_jump_params: " + wrong.what());
+        throw format_error(params.root()->place() + "schedule_jump_params: " + wrong.what());
     }
     return jumps;
 }
 
 /// The folders under paths. Two of the same would overwrite each other.
-official_folders folders_of(section& s) {
+official_folders folders_of(settings_reader& s) {
     if (s.find("paths") == nullptr) {
         s.missing("paths", "a mapping with the folders srs, lrs, gts and gt_keep_masks");
     }
-    section paths = s.part("paths");
+    settings_reader paths = s.part("paths");
     std::map<fs::path, std::string> used;
     const auto folder = [&](const char* key) -> std::optional<fs::path> {
         const auto given = paths.text(key, "a folder");
@@ -334,7 +217,7 @@ official_folders folders_of(section& s) {
         }
         const auto [other, added] = used.emplace(fs::path(*given).lexically_normal(), key);
         if (!added) {
-            paths.refuse(key, *paths.find(key), "a folder of its own", "the folder of " + other->second + ", too");
+            paths.refuse_because(key, "the folder of " + other->second + ", too", "a folder of its own");
         }
         return fs::path(*given);
     };
@@ -349,12 +232,12 @@ official_folders folders_of(section& s) {
     return folders;
 }
 
-official_data data_of(section& s, const std::string& name, int image_size, std::vector<std::string>& notes) {
+official_data data_of(settings_reader& s, const std::string& name, int image_size, std::vector<std::string>& notes) {
     official_data data;
     data.name = name;
     check_switches(s, data_switches);
     const auto required_path = [&s](const char* key, const char* accepted) {
-        auto path = s.path(key);
+        auto path = path_of(s, key);
         if (!path) {
             s.missing(key, accepted);
         }
@@ -364,8 +247,8 @@ official_data data_of(section& s, const std::string& name, int image_size, std::
     data.mask_path = required_path("mask_path", "a folder of masks, white = known");
     data.image_size = s.integer("image_size", 1, 16384).value_or(image_size);
     if (data.image_size != image_size) {
-        s.refuse("image_size", *s.find("image_size"), std::to_string(image_size),
-                 "but the network's image_size is " + std::to_string(image_size));
+        s.refuse_because("image_size", "but the network's image_size is " + std::to_string(image_size),
+                         std::to_string(image_size));
     }
     const auto batch_size = s.integer("batch_size", 1, 65536);
     if (!batch_size) {
@@ -400,18 +283,18 @@ fs::path configured_path::found(const fs::path& configuration, std::vector<std::
     }
     std::string sought = ", which does not exist";
     if (path.is_relative()) {
-        sought = ", which exists neither below " + repaint::detail::shown(fs::current_path(none)) +
+        sought = ", which exists neither below " + repaint::shown(fs::current_path(none)) +
                  " nor below the folder of the configuration";
     }
-    throw repaint::error(place + key + " is " + repaint::detail::shown(path) + sought);
+    throw repaint::error(place + key + " is " + repaint::shown(path) + sought);
 }
 
 official_config read_official_config(const fs::path& file) {
     const json_value root = read_yaml(file);
     if (root.is_null()) {
-        throw format_error(repaint::detail::shown(file) + ": an empty configuration");
+        throw format_error(repaint::shown(file) + ": an empty configuration");
     }
-    section s(root, "");
+    settings_reader s(root, "", settings_wording::yaml);
     official_config config;
 
     check_switches(s, run_switches);
@@ -420,17 +303,17 @@ official_config read_official_config(const fs::path& file) {
     if (const auto value = s.boolean("inpa_inj_sched_prev"); !value) {
         s.missing("inpa_inj_sched_prev", "true", merging);
     } else if (!*value) {
-        s.refuse("inpa_inj_sched_prev", *s.find("inpa_inj_sched_prev"), "true", merging);
+        s.refuse_because("inpa_inj_sched_prev", merging, "true");
     }
     if (!s.boolean("clip_denoised")) {
         s.missing("clip_denoised", "true or false", "which is false to the official program");
     }
     if (const auto shift = s.integer("inpa_inj_time_shift"); shift && *shift != 1) {
-        s.refuse("inpa_inj_time_shift", *s.find("inpa_inj_time_shift"), "1",
-                 "which takes the noise of a jump from another timestep than the one it reaches");
+        s.refuse_because("inpa_inj_time_shift",
+                         "which takes the noise of a jump from another timestep than the one it reaches", "1");
     }
 
-    const auto model_path = s.path("model_path");
+    const auto model_path = path_of(s, "model_path");
     if (!model_path) {
         s.missing("model_path", "the network's .pt or .safetensors");
     }
@@ -451,13 +334,13 @@ official_config read_official_config(const fs::path& file) {
     for (const char* key : classifier_counts) {
         s.integer(key, 1);
     }
-    s.list_of_numbers("classifier_attention_resolutions");
+    check_numbers(s, "classifier_attention_resolutions");
     if (const auto pool = s.text("classifier_pool");
         pool && *pool != "attention" && *pool != "adaptive" && *pool != "spatial" && *pool != "spatial_v2") {
-        s.refuse("classifier_pool", *s.find("classifier_pool"), "attention, adaptive, spatial or spatial_v2");
+        s.refuse("classifier_pool", "attention, adaptive, spatial or spatial_v2");
     }
     config.classifier_scale = s.number("classifier_scale").value_or(0.0);
-    const auto classifier_path = s.path("classifier_path");
+    const auto classifier_path = path_of(s, "classifier_path");
     if (classifier_path && config.classifier_scale > 0.0) {
         config.classifier_path = classifier_path;
         config.classifier =
@@ -471,17 +354,17 @@ official_config read_official_config(const fs::path& file) {
     config.jumps = jumps_of(s, config.timestep_respacing);
     config.cond_y = s.integer("cond_y", 0);
     if (config.cond_y) {
-        config.cond_y_place = s.find("cond_y")->place();
+        config.cond_y_place = s.place("cond_y");
     }
     if (const json_value* const seed = s.find("seed"); seed != nullptr) {
         if (!seed->is_integer() || seed->as_number() < 0.0) {
-            s.refuse("seed", *seed, "an integer of 0 or more");
+            s.refuse("seed", "an integer of 0 or more");
         }
         config.seed = seed->as_unsigned();
     }
     config.show_progress = s.boolean("show_progress").value_or(true);
     if (const json_value* const device = s.find("device"); device != nullptr) {
-        config.notes.push_back("device is " + shown(*device) + ": here --backend chooses what computes");
+        config.notes.push_back("device is " + s.shown_value(*device) + ": here --backend chooses what computes");
     }
     if (s.boolean("use_fp16").value_or(false)) {
         config.notes.emplace_back("use_fp16 is true: the precision is the backend's, whatever this says");
@@ -494,31 +377,31 @@ official_config read_official_config(const fs::path& file) {
     if (s.find("data") == nullptr) {
         s.missing("data", accepted);
     }
-    section data = s.part("data");
+    settings_reader data = s.part("data");
     if (data.find("eval") == nullptr) {
         data.missing("eval", accepted);
     }
-    section eval = data.part("eval");
+    settings_reader eval = data.part("eval");
     std::vector<std::string> unknown;
-    const auto note_unknown = [&unknown](const section& part) {
+    const auto note_unknown = [&unknown](const settings_reader& part) {
         const auto keys = part.unknown();
         unknown.insert(unknown.end(), keys.begin(), keys.end());
     };
-    for (const auto& [name, value] : eval.root().as_object()) {
+    for (const auto& [name, value] : eval.root()->as_object()) {
         if (value.is_null()) {
-            eval.refuse(name, value, "a mapping of settings");
+            eval.refuse(name, "a mapping of settings");
         }
-        section entry = eval.part(name);
+        settings_reader entry = eval.part(name);
         config.data.push_back(data_of(entry, name, config.image_size, config.notes));
         note_unknown(entry);
     }
     if (config.data.empty()) {
-        data.refuse("eval", *data.find("eval"), accepted, "and has no entry");
+        data.refuse_because("eval", "and has no entry", accepted);
     }
     note_unknown(s);
     note_unknown(data);
     for (const auto& key : unknown) {
-        config.notes.push_back("the setting " + repaint::detail::printable(key) + " is not known and was ignored");
+        config.notes.push_back("the setting " + repaint::printable(key) + " is not known and was ignored");
     }
     return config;
 }

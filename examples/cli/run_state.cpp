@@ -1,5 +1,6 @@
 #include "run_state.hpp"
 
+#include <bit>
 #include <cstring>
 #include <span>
 #include <stdexcept>
@@ -43,7 +44,48 @@ std::uint64_t number(const std::filesystem::path& path, const repaint::checkpoin
     return std::stoull(text);
 }
 
+/// Throws format_error unless a stored state has the words it needs.
+void expect_words(const std::vector<std::uint64_t>& words, std::size_t count) {
+    if (words.size() != count) {
+        throw repaint::format_error("the saved state of the noise has " + std::to_string(words.size()) +
+                                    " words, expected " + std::to_string(count));
+    }
+}
+
 } // namespace
+
+std::vector<std::uint64_t> to_words(std::uint64_t draws) { return {draws}; }
+
+std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::state& s) {
+    std::vector<std::uint64_t> words(s.words.begin(), s.words.end());
+    words.push_back(static_cast<std::uint64_t>(s.position));
+    words.push_back(s.has_cached ? 1 : 0);
+    words.push_back(std::bit_cast<std::uint64_t>(s.cached));
+    return words;
+}
+
+std::vector<std::uint64_t> to_words(const repaint::torch_cuda_generator::state& s) { return {s.seed, s.offset}; }
+
+void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws) {
+    expect_words(words, 1);
+    draws = words[0];
+}
+
+void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cpu_generator::state& s) {
+    const std::size_t count = s.words.size();
+    expect_words(words, count + 3);
+    for (std::size_t i = 0; i < count; ++i) {
+        s.words[i] = static_cast<std::uint32_t>(words[i]);
+    }
+    s.position = static_cast<int>(words[count] & 0xFFFF);
+    s.has_cached = words[count + 1] != 0;
+    s.cached = std::bit_cast<double>(words[count + 2]);
+}
+
+void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cuda_generator::state& s) {
+    expect_words(words, 2);
+    s = {words[0], words[1]};
+}
 
 void save_run_state(const std::filesystem::path& path, const run_state& state) {
     std::map<std::string, stored_tensor> tensors;

@@ -1,14 +1,28 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
+#include <repaint/diffusion/torch_cuda_generator.hpp>
+#include <repaint/diffusion/torch_generator.hpp>
+
 #include "engine.hpp"
 
 namespace cli {
+
+/// The noise sources' states as words, so that they can be stored: the draws of philox, the generators of the others.
+[[nodiscard]] std::vector<std::uint64_t> to_words(std::uint64_t draws);
+[[nodiscard]] std::vector<std::uint64_t> to_words(const repaint::torch_cpu_generator::state& s);
+[[nodiscard]] std::vector<std::uint64_t> to_words(const repaint::torch_cuda_generator::state& s);
+
+/// The other way round. Throws format_error when the words are not such a state's.
+void from_words(const std::vector<std::uint64_t>& words, std::uint64_t& draws);
+void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cpu_generator::state& s);
+void from_words(const std::vector<std::uint64_t>& words, repaint::torch_cuda_generator::state& s);
 
 /// A stopped run on disk: a safetensors file with x, the noise source's state, the pictures that wait for the rest of
 /// their .npy, and the settings the run depends on.

@@ -1,10 +1,10 @@
+#include "sizes.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
 
-#include <repaint/io/picture.hpp>
-
-#include "commands.hpp"
+#include <repaint/image/picture.hpp>
 
 namespace cli {
 

@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using repaint::format_error;
-using repaint::detail::in_quotes;
+using repaint::in_quotes;
 
 /// Far above any configuration, low enough that no file can exhaust the stack, the memory or anyone's patience.
 constexpr std::size_t largest_file = std::size_t{256} << 10U;
@@ -32,18 +32,18 @@ constexpr int deepest_value = 50;
 constexpr std::size_t most_values = 20000;
 
 std::string place(const fs::path& file, std::size_t line) {
-    return repaint::detail::shown(file) + ", line " + std::to_string(line) + ": ";
+    return repaint::shown(file) + ", line " + std::to_string(line) + ": ";
 }
 
-/// Refuses what a parser that recurses could not bear: more brackets or indentation than any configuration has. Counts
-/// brackets in comments and quotes, too; an honest file has no fifty of those open.
+/// Refuses nesting, by brackets or indentation, that is deeper than any configuration's: the parser recurses and would
+/// run out of stack. Brackets in comments and quotes count, too; no honest file has fifty of them open.
 void check_text(const fs::path& file, std::string_view text) {
     if (text.size() > largest_file) {
-        throw format_error(repaint::detail::shown(file) + ": " + std::to_string(text.size()) +
+        throw format_error(repaint::shown(file) + ": " + std::to_string(text.size()) +
                            " bytes are no configuration, accepted are up to " + std::to_string(largest_file));
     }
-    if (!repaint::detail::is_utf8(text)) {
-        throw format_error(repaint::detail::shown(file) + ": not a YAML file, the text is not UTF-8");
+    if (!repaint::is_utf8(text)) {
+        throw format_error(repaint::shown(file) + ": not a YAML file, the text is not UTF-8");
     }
     int brackets = 0;
     std::size_t line = 1;
@@ -136,7 +136,7 @@ private:
             }
             text_ += first ? "" : ",";
             first = false;
-            text_ += repaint::detail::json_string(key) + ':';
+            text_ += repaint::json_string(key) + ':';
             write(member.second, depth + 1);
         }
         text_ += '}';
@@ -147,7 +147,7 @@ private:
         const std::string& tag = node.Tag();
         constexpr std::string_view standard = "tag:yaml.org,2002:";
         if (tag == "!" || tag == "tag:yaml.org,2002:str") {
-            text_ += repaint::detail::json_string(value);
+            text_ += repaint::json_string(value);
             return;
         }
         std::string typed = plain(value);
@@ -165,7 +165,7 @@ private:
         text_ += typed;
     }
 
-    /// What PyYAML makes of a scalar without quotes, as JSON. Beyond it, 1e-4 is a number here.
+    /// A scalar without quotes as JSON, with the type that PyYAML gives it; but 1e-4 is a number here.
     static std::string plain(const std::string& value) {
         constexpr std::array<std::string_view, 5> nulls{"", "~", "null", "Null", "NULL"};
         constexpr std::array<std::string_view, 9> trues{"yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"};
@@ -181,10 +181,10 @@ private:
             return among(trues) ? "true" : "false";
         }
         const std::string found = number(value);
-        return found.empty() ? repaint::detail::json_string(value) : found;
+        return found.empty() ? repaint::json_string(value) : found;
     }
 
-    /// The number as JSON writes it, empty when it is none.
+    /// The number as JSON writes it; empty when the text is no number.
     static std::string number(std::string_view value) {
         const bool negative = value.starts_with('-');
         if (negative || value.starts_with('+')) {
@@ -250,16 +250,16 @@ repaint::json_value read_yaml(const fs::path& file, const std::set<std::string>&
             return {};
         }
         if (documents.size() > 1) {
-            throw format_error(repaint::detail::shown(file) + ": " + std::to_string(documents.size()) +
+            throw format_error(repaint::shown(file) + ": " + std::to_string(documents.size()) +
                                " YAML documents, expected one");
         }
         json.write(documents.front());
     } catch (const YAML::Exception& wrong) {
-        throw format_error((wrong.mark.is_null() ? repaint::detail::shown(file) + ": "
+        throw format_error((wrong.mark.is_null() ? repaint::shown(file) + ": "
                                                  : place(file, static_cast<std::size_t>(wrong.mark.line) + 1)) +
-                           "not YAML: " + repaint::detail::printable(wrong.msg));
+                           "not YAML: " + repaint::printable(wrong.msg));
     }
-    return repaint::parse_json(json.text(), repaint::detail::shown(file));
+    return repaint::parse_json(json.text(), repaint::shown(file));
 }
 
 } // namespace cli

@@ -11,8 +11,7 @@
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/options.hpp>
 #include <repaint/core/shape.hpp>
-#include <repaint/diffusion/jump_schedule.hpp>
-#include <repaint/diffusion/step.hpp>
+#include <repaint/core/step_values.hpp>
 
 /// The contracts on one page. A backend is a class with the members below; algorithms reach them through ops.hpp, which
 /// infers and checks every shape, so a backend may trust its arguments. Each primitive is a concept of its own: the
@@ -106,7 +105,7 @@ template <class B>
 concept network_backend = memory_backend<B> && provides_pack_conv2d<B> && provides_pack_norm<B> && provides_conv2d<B> &&
     provides_group_norm<B> && provides_attention<B> && provides_resize<B> && provides_concat<B>;
 
-/// True when E can run a network whose weights B has packed: E is B, or forwards to it (taped<B>).
+/// True when E can run a network whose weights B has packed: E is B, or forwards to it (`taped<B>`).
 template <class E, class B>
 concept executes = network_backend<E> && std::same_as<conv2d_weights_of<E>, conv2d_weights_of<B>> &&
     std::same_as<norm_weights_of<E>, norm_weights_of<B>>;
@@ -211,7 +210,7 @@ template <class B> concept provides_normal = requires(B& b, std::span<const std:
     { b.normal(seeds, std::uint64_t{}, y) } -> std::same_as<void>;
 };
 
-/// x_t becomes x_{t-1} (diffusion/step.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
+/// x_t becomes x_{t-1} (core/step_values.hpp). prediction: (n, c or 2c, h, w). x0, when not null, receives the predicted
 /// x_0. guidance, when not null, is the gradient of classifier guidance, (n, c, h, w).
 template <class B>
 concept provides_reverse_step = requires(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const posterior& p,
@@ -243,17 +242,21 @@ template <class D, class B> concept denoiser = requires(D& d, B& b, const tensor
     { d(b, x, t) } -> std::same_as<tensor_of<B>>;
 };
 
-/// Fresh draws from N(0, I). state() and restore() make a run resumable.
-template <class N, class B> concept noise_source = requires(N& n, const N& saved, B& b, shape4 s) {
+/// Fresh draws from N(0, I).
+template <class N, class B> concept draws_noise = requires(N& n, B& b, shape4 s) {
     { n(b, s) } -> std::same_as<tensor_of<B>>;
+};
+
+/// Fresh draws from N(0, I) that can be continued: state() and restore() make a run resumable.
+template <class N, class B> concept noise_source = draws_noise<N, B> && requires(N& n, const N& saved) {
     { saved.state() } -> std::copyable;
     n.restore(saved.state());
 };
 
-/// Imposes what is known on x at index t, before the network sees it; may draw noise.
+/// Imposes what is known on x, whose signal and noise are those of `level`; may draw noise.
 template <class C, class B, class N>
-concept conditioner = noise_source<N, B> && requires(C& c, B& b, tensor_of<B>& x, mixing marginal, N& noise) {
-    { c(b, x, marginal, noise) } -> std::same_as<void>;
+concept conditioner = draws_noise<N, B> && requires(C& c, B& b, tensor_of<B>& x, mixing level, N& noise) {
+    { c(b, x, level, noise) } -> std::same_as<void>;
 };
 
 /// What a published program does at a transition: official_loop is the shortest example. `evaluates` tells which
@@ -270,25 +273,53 @@ template <class W> concept walk = requires(const W& w, std::size_t i) {
     { w[i] } -> std::convertible_to<transition>;
 };
 
-/// Says at compile time which primitive a backend lacks. Called by everything that takes a backend.
+/// Says at compile time which primitive a backend lacks. Called by everything that takes a backend. The concepts are
+/// asked one by one and asserted as plain numbers, so that the message is this sentence and not the concept's inside.
 template <class B> consteval void require_backend() {
-    static_assert(provides_tensor<B>, "the backend lacks a movable, non-copyable `tensor` with shape()");
-    static_assert(provides_allocate<B>, "the backend lacks allocate(shape) -> tensor");
-    static_assert(provides_upload<B>, "the backend lacks upload(host_tensor) -> tensor");
-    static_assert(provides_download<B>, "the backend lacks download(tensor) -> host_tensor");
-    static_assert(provides_synchronize<B>, "the backend lacks synchronize()");
-    static_assert(provides_pack_conv2d<B>, "the backend lacks pack_conv2d(weights, bias) -> conv2d_weights");
-    static_assert(provides_pack_norm<B>, "the backend lacks pack_norm(gamma, beta) -> norm_weights");
-    static_assert(provides_conv2d<B>, "the backend lacks conv2d(x, weights, residual*, options, y)");
-    static_assert(provides_group_norm<B>, "the backend lacks group_norm(x, weights, scale_shift*, options, y)");
-    static_assert(provides_attention<B>, "the backend lacks attention(qkv, heads, y)");
-    static_assert(provides_resize<B>, "the backend lacks resize(x, mode) -> tensor");
-    static_assert(provides_concat<B>, "the backend lacks concat(a, b) -> tensor");
-    static_assert(provides_normal<B>, "the backend lacks normal(seeds, draw, y)");
-    static_assert(provides_reverse_step<B>,
-                  "the backend lacks reverse_step(x, prediction, z, posterior, x0*, guidance*)");
-    static_assert(provides_forward_step<B>, "the backend lacks forward_step(x, z, mixing)");
-    static_assert(provides_merge<B>, "the backend lacks merge(x, known, keep, z, mixing)");
+    constexpr bool has_tensor = provides_tensor<B>;
+    static_assert(has_tensor, "the backend lacks a movable, non-copyable `tensor` with shape()");
+    constexpr bool has_allocate = !has_tensor || provides_allocate<B>;
+    static_assert(has_allocate, "the backend lacks allocate(shape) -> tensor");
+    constexpr bool has_upload = !has_tensor || provides_upload<B>;
+    static_assert(has_upload, "the backend lacks upload(host_tensor) -> tensor");
+    constexpr bool has_download = !has_tensor || provides_download<B>;
+    static_assert(has_download, "the backend lacks download(tensor) -> host_tensor");
+    constexpr bool has_synchronize = !has_tensor || provides_synchronize<B>;
+    static_assert(has_synchronize, "the backend lacks synchronize()");
+    constexpr bool has_pack_conv2d = !has_tensor || provides_pack_conv2d<B>;
+    static_assert(has_pack_conv2d, "the backend lacks pack_conv2d(weights, bias) -> conv2d_weights");
+    constexpr bool has_pack_norm = !has_tensor || provides_pack_norm<B>;
+    static_assert(has_pack_norm, "the backend lacks pack_norm(gamma, beta) -> norm_weights");
+    constexpr bool has_conv2d = !has_tensor || provides_conv2d<B>;
+    static_assert(has_conv2d, "the backend lacks conv2d(x, weights, residual*, options, y)");
+    constexpr bool has_group_norm = !has_tensor || provides_group_norm<B>;
+    static_assert(has_group_norm, "the backend lacks group_norm(x, weights, scale_shift*, options, y)");
+    constexpr bool has_attention = !has_tensor || provides_attention<B>;
+    static_assert(has_attention, "the backend lacks attention(qkv, heads, y)");
+    constexpr bool has_resize = !has_tensor || provides_resize<B>;
+    static_assert(has_resize, "the backend lacks resize(x, mode) -> tensor");
+    constexpr bool has_concat = !has_tensor || provides_concat<B>;
+    static_assert(has_concat, "the backend lacks concat(a, b) -> tensor");
+    constexpr bool has_normal = !has_tensor || provides_normal<B>;
+    static_assert(has_normal, "the backend lacks normal(seeds, draw, y)");
+    constexpr bool has_reverse_step = !has_tensor || provides_reverse_step<B>;
+    static_assert(has_reverse_step, "the backend lacks reverse_step(x, prediction, z, posterior, x0*, guidance*)");
+    constexpr bool has_forward_step = !has_tensor || provides_forward_step<B>;
+    static_assert(has_forward_step, "the backend lacks forward_step(x, z, mixing)");
+    constexpr bool has_merge = !has_tensor || provides_merge<B>;
+    static_assert(has_merge, "the backend lacks merge(x, known, keep, z, mixing)");
 }
+
+namespace detail {
+
+/// What the faces of this library make of a backend that lacks something, so that the compiler's message is what
+/// require_backend says and nothing after it.
+struct unusable_backend {};
+struct anything {
+    template <class T> anything(T&&) {} // NOLINT
+};
+template <class B> using usable = std::conditional_t<tensor_backend<B>, B, unusable_backend>;
+
+} // namespace detail
 
 } // namespace repaint

@@ -1,279 +1,272 @@
 #pragma once
 
-#include <cstddef>
+#include <concepts>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
-#include <string>
+#include <type_traits>
 #include <utility>
-#include <variant>
 #include <vector>
 
+#include <repaint/concepts.hpp>
+#include <repaint/core/host_tensor.hpp>
 #include <repaint/diffusion/conditioner.hpp>
-#include <repaint/diffusion/diffusers_loop.hpp>
-#include <repaint/diffusion/jump_schedule.hpp>
-#include <repaint/diffusion/monai_loop.hpp>
 #include <repaint/diffusion/noise.hpp>
-#include <repaint/diffusion/official_loop.hpp>
-#include <repaint/diffusion/sampler.hpp>
-#include <repaint/diffusion/timestep_spec.hpp>
+#include <repaint/diffusion/planning.hpp>
+#include <repaint/diffusion/run_options.hpp>
+#include <repaint/diffusion/run_plan.hpp>
+#include <repaint/diffusion/sampling_run.hpp>
 #include <repaint/model/diffusion_model.hpp>
-#include <repaint/run_plan.hpp>
+#include <repaint/model/unet_denoiser.hpp>
 
 namespace repaint {
 
-/// What a run of RePaint is asked for; the defaults are the official ones. No default changes with the algorithm. As
-/// published, diffusers has the same ones, and monai has timesteps "", all of them, and jumps.n_sample 4.
-struct inpaint_options {
-    timestep_spec timesteps = 250; ///< diffusers and monai take a plain count
-    jump_options jumps = {};
-    std::vector<int> labels = {}; ///< class-conditional networks: one per image, or one for all
-    /// Given, 0 to 1: reverse steps are DDIM's instead of the trained ones. The steps of diffusers always are, with 0
-    /// unless given.
-    std::optional<double> eta = std::nullopt;
-    /// Known pixels are the input's, exactly; false: the raw sample, as the official program. The samples of diffusers
-    /// and monai are merged with what is known already, each with its own idea of a soft mask, and stay as they are.
-    bool composite = true;
-    repaint::algorithm algorithm = repaint::algorithm::official;
-};
-
-/// Thrown by inpainter::operator() when an observer stopped the run. Use start() and advance() to keep its state.
-class cancelled : public error {
-public:
-    cancelled() : error("the run was cancelled by an observer") {}
-};
-
-/// Everything a stopped run needs to go on: see inpainter::resume.
-template <class NoiseState> struct inpainting_state {
-    host_tensor x;
-    std::size_t position = 0;
-    NoiseState noise;
-};
-
-/// keep * image + (1 - keep) * sample, where keep = 1 gives the image's very bits and keep = 0 the sample's.
-/// image, sample: (n, c, h, w); keep: (1 or n, 1 or c, h, w).
-[[nodiscard]] inline host_tensor composited(const host_tensor& image, const host_tensor& keep,
-                                            const host_tensor& sample) {
-    const shape4 s = image.shape();
-    host_tensor result(s);
-    for (int n = 0; n < s.n; ++n) {
-        for (int c = 0; c < s.c; ++c) {
-            const std::size_t plane = s.plane();
-            const auto part = static_cast<std::size_t>(c) * plane;
-            const float* known = image.image(n).data() + part;
-            const float* drawn = sample.image(n).data() + part;
-            const float* mask = keep.image(keep.shape().n == 1 ? 0 : n).data() + (keep.shape().c == 1 ? 0 : part);
-            float* out = result.image(n).data() + part;
-            for (std::size_t i = 0; i < plane; ++i) {
-                out[i] = mask[i] == 1.0F
-                             ? known[i]
-                             : (mask[i] == 0.0F ? drawn[i] : mask[i] * known[i] + (1.0F - mask[i]) * drawn[i]);
-            }
-        }
-    }
-    return result;
-}
-
-/// Throws shape_error unless the keep mask fits images of shape i, std::invalid_argument when a value is outside [0,
-/// 1].
-inline void check_keep_mask(const shape4& i, const host_tensor& keep) {
-    const shape4 k = keep.shape();
-    if (k.h != i.h || k.w != i.w) {
-        throw shape_error("the mask is " + std::to_string(k.w) + "x" + std::to_string(k.h) + ", the picture is " +
-                          std::to_string(i.w) + "x" + std::to_string(i.h) + ": they must have the same size");
-    }
-    if ((k.n != 1 && k.n != i.n) || (k.c != 1 && k.c != i.c)) {
-        throw shape_error("keep mask " + to_string(k) + " does not fit images " + to_string(i) + ", expected (1 or " +
-                          std::to_string(i.n) + ", 1 or " + std::to_string(i.c) + ", " + std::to_string(i.h) + ", " +
-                          std::to_string(i.w) + ")");
-    }
-    for (const float value : keep.values()) {
-        if (!(value >= 0.0F && value <= 1.0F)) {
-            throw std::invalid_argument("a keep mask holds values from 0 (fill) to 1 (known), found " +
-                                        std::to_string(value));
-        }
-    }
-}
+/// One label for each of `images`, from one for each or one for all. Throws std::invalid_argument when that does not
+/// work out, or the network does not know a label.
+[[nodiscard]] std::vector<int> labels_for(const unet_config& network, std::vector<int> labels, int images);
 
 namespace detail {
 
-/// A loop that is one of several, chosen at run time.
-template <class... Loops> class chosen_loop {
+/// Throws shape_error for images without a pixel, std::invalid_argument when there are labels that nobody reads.
+void check_own_images(const shape4& images, const std::vector<int>& labels);
+
+/// The network of a run: a model's, under labels, or a denoiser of the user's own.
+template <class B> class run_network {
 public:
-    template <class L> explicit chosen_loop(L loop) : loop_(std::move(loop)) {}
+    explicit run_network(const diffusion_model<B>& model) : model_(&model) {}
+    explicit run_network(std::shared_ptr<any_denoiser<B>> own) : own_(std::move(own)) {}
 
-    [[nodiscard]] bool evaluates(const transition& move) const {
-        return std::visit([&](const auto& loop) { return loop.evaluates(move); }, loop_);
-    }
-
-    template <class B, class X, class D, class N>
-    void operator()(B& b, X& x, const transition& move, bool first, D& denoise, N& noise, X* x0) {
-        std::visit([&](auto& loop) { loop(b, x, move, first, denoise, noise, x0); }, loop_);
-    }
+    /// Throws as check_image_shape and labels_for; what is checked is what a run needs.
+    [[nodiscard]] std::shared_ptr<any_denoiser<B>> for_run(const run_plan& plan, const std::vector<int>& labels,
+                                                           const shape4& images) const;
 
 private:
-    std::variant<Loops...> loop_;
+    const diffusion_model<B>* model_ = nullptr;
+    std::shared_ptr<any_denoiser<B>> own_;
 };
 
 } // namespace detail
 
-/// One label for each of `images`, from one for each or one for all. Throws std::invalid_argument when that does not
-/// work out, or the network does not know a label.
-[[nodiscard]] inline std::vector<int> labels_for(const unet_config& network, std::vector<int> labels, int images) {
-    if (labels.size() == 1) {
-        labels.resize(static_cast<std::size_t>(images), labels.front());
-    }
-    check_labels(network, labels);
-    if (!labels.empty() && labels.size() != static_cast<std::size_t>(images)) {
-        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given for " + std::to_string(images) +
-                                    " images: give one, or one for each");
-    }
-    return labels;
-}
-
-/// One run that can be advanced, stopped, saved and finished. Made by inpainter::start and resume.
-template <tensor_backend B, noise_source<B> N> class inpainting {
+/// Fills holes in images with a trained diffusion model (RePaint, Lugmayr et al. 2022). Refers to the backend, the model
+/// and what is given as an lvalue, all of which must outlive it and its runs. May be moved and copied; its runs do not
+/// refer to it.
+template <class B> class inpainter : public detail::run_maker<B> {
 public:
-    using state_type = inpainting_state<decltype(std::declval<const N&>().state())>;
+    /// A trained network. Throws std::invalid_argument when options do not fit together.
+    inpainter(B& b, const diffusion_model<B>& model, inpaint_options options = {});
 
-    /// Goes on until the walk ends (returns true) or an observer returns true (returns false). Observers: see
-    /// diffusion/sampler.hpp.
-    template <class... Observers> bool advance(Observers&&... observers) {
-        loop_type loop = this->loop();
-        return repaint::advance(*backend_, run_, denoise_, loop, noise_, plan_->walk,
-                                std::forward<Observers>(observers)...);
+    /// A denoiser of the user's own over a process that is respaced already: options.timesteps is not looked at. A
+    /// temporary is taken over. Throws std::invalid_argument when options do not fit together.
+    template <class D>
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        inpainter(B& b, D&& denoise, const diffusion_process& process, inpaint_options options = {})
+        : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(process, options), value_range{}, options) {}
+
+    /// A denoiser of the user's own that was trained as `settings` say, by any of the systems. It is told indices of
+    /// process(), whose schedule().timestep(t) are the timesteps of the training. Throws as above.
+    template <class D>
+    requires(denoiser<D, B>&& tensor_backend<B>)
+        inpainter(B& b, D&& denoise, const diffusion_settings& settings, inpaint_options options = {})
+        : inpainter(b, own(std::forward<D>(denoise)), plan_inpainting(settings, options), settings.data_range,
+                    options) {}
+
+    /// Runs that start from now on impose what is known by a conditioner of the user's own. make: takes
+    /// `(B&, tensor_of<B> known, tensor_of<B> keep)`, as known_region's constructor does, and returns a conditioner.
+    template <class F> void condition_with(F make) {
+        make_condition_ = [make = std::move(make)](B& b, tensor_of<B> known, tensor_of<B> keep) {
+            using condition = std::remove_cvref_t<decltype(make(b, std::move(known), std::move(keep)))>;
+            static_assert(conditioner<condition, B, any_noise<B>>,
+                          "condition_with: what the function returns is no conditioner (concepts.hpp)");
+            return std::unique_ptr<any_condition<B>>(
+                std::make_unique<detail::held_condition<B, condition>>(make(b, std::move(known), std::move(keep))));
+        };
     }
 
-    [[nodiscard]] bool finished() const { return run_.position == plan_->walk.size(); }
-
-    /// What inpainter::resume needs, on the host.
-    [[nodiscard]] state_type state() const { return {backend_->download(run_.x), run_.position, noise_.state()}; }
-
-    /// The images (n, c, h, w) as they stand; the known pixels are the input's when the options say composite.
-    [[nodiscard]] host_tensor result() const {
-        host_tensor drawn = backend_->download(run_.x);
-        return composite_ ? composited(image_, keep_, drawn) : drawn;
-    }
-
-private:
-    template <tensor_backend> friend class inpainter;
-
-    using official = official_loop<B, const known_region<B>>;
-    using loop_type = detail::chosen_loop<official, diffusers_loop<B>, monai_loop<B>>;
-
-    inpainting(B& b, const diffusion_model<B>& model, const run_plan& plan, std::vector<int> labels, bool composite,
-               host_tensor image, host_tensor keep, guide<B> guidance, N noise, const state_type* state)
-        : backend_(&b), plan_(&plan), composite_(composite && plan.how == algorithm::official),
-          image_(std::move(image)), keep_(std::move(keep)), guide_(std::move(guidance)), noise_(std::move(noise)),
-          denoise_(model, plan.process, std::move(labels)),
-          condition_(b.upload(image_), b.upload(plan.how == algorithm::monai ? monai_keep(keep_) : keep_)),
-          run_(initial(b, state)) {
-        denoise_.prepare(b, image_.shape());
-    }
-
-    /// Made anew for every advance: it points into this object, which may have moved.
-    [[nodiscard]] loop_type loop() const {
-        switch (plan_->how) {
-        case algorithm::diffusers: return loop_type(diffusers_loop<B>(*plan_->scheduled, condition_));
-        case algorithm::monai: return loop_type(monai_loop<B>(*plan_->scheduled, condition_));
-        default: return loop_type(official(plan_->process, condition_, guide_));
-        }
-    }
-
-    sampling<B> initial(B& b, const state_type* state) {
-        if (state == nullptr) {
-            return start_sampling(b, noise_, image_.shape());
-        }
-        if (state->x.shape() != image_.shape() || state->position > plan_->walk.size()) {
-            throw shape_error("the saved state is of " + to_string(state->x.shape()) + " at transition " +
-                              std::to_string(state->position) + ", this run is of " + to_string(image_.shape()) +
-                              " with " + std::to_string(plan_->walk.size()) + " transitions");
-        }
-        noise_.restore(state->noise);
-        return {b.upload(state->x), state->position};
-    }
-
-    B* backend_;
-    const run_plan* plan_;
-    bool composite_;
-    host_tensor image_;
-    host_tensor keep_;
-    guide<B> guide_;
-    N noise_;
-    unet_denoiser<B> denoise_;
-    known_region<B> condition_;
-    sampling<B> run_;
-};
-
-/// Fills holes in images with a trained diffusion model (RePaint, Lugmayr et al. 2022). Holds references to the backend
-/// and the model; both must outlive it, and it must outlive its runs.
-template <tensor_backend B> class inpainter {
-public:
-    /// Throws std::invalid_argument when options do not fit together.
-    inpainter(B& b, const diffusion_model<B>& model, inpaint_options options = {})
-        : backend_(&b), model_(&model), options_(std::move(options)),
-          plan_(plan_inpainting(model.diffusion, options_.algorithm, options_.timesteps.text, options_.jumps,
-                                options_.eta)) {
-        require_backend<B>();
-    }
-
-    /// Runs that start from now on are guided, by class_guidance for one; an empty guide ends that. Throws
-    /// std::invalid_argument unless the algorithm is the official one: the others have no guidance.
-    void guide_with(guide<B> guidance) {
-        if (guidance && plan_.how != algorithm::official) {
-            throw std::invalid_argument("guidance is part of the algorithm official only");
-        }
-        guide_ = std::move(guidance);
-    }
-
-    [[nodiscard]] const diffusion_process& process() const { return plan_.process; }
-    [[nodiscard]] const std::vector<transition>& walk() const { return plan_.walk; }
-    /// Of the network, over the whole walk.
-    [[nodiscard]] std::size_t evaluations() const { return plan_.evaluations; }
-
-    /// image: (n, c, h, w) in [-1, 1]; keep: 1 = known, 0 = fill, (1 or n, 1 or c, h, w), soft values allowed. Returns
-    /// the filled images. Throws shape_error and std::invalid_argument on what does not fit, cancelled when an observer
-    /// stops.
+    /// Fills the images. image: (n, c, h, w), black and white as options.images says; keep: 1 = known, 0 = fill, (1 or n,
+    /// 1 or c, h, w), soft values allowed. Throws shape_error and std::invalid_argument on what does not fit, cancelled
+    /// when an observer stops. Observers: diffusion/sampler.hpp.
     template <noise_source<B> N, class... Observers>
     [[nodiscard]] host_tensor operator()(const host_tensor& image, const host_tensor& keep, N noise,
                                          Observers&&... observers) const {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
         auto run = start(image, keep, std::move(noise));
-        if (!run.advance(std::forward<Observers>(observers)...)) {
-            throw cancelled();
+        if constexpr (each_is_an_observer) {
+            if (!run.advance(std::forward<Observers>(observers)...)) {
+                throw cancelled();
+            }
         }
         return run.result();
     }
 
+    /// Fills images that are on the device already, such as b.view(...) or b.adopt(...), and returns a tensor of the
+    /// backend. The values of image and keep are not checked. Throws as above.
+    template <noise_source<B> N, class... Observers>
+    [[nodiscard]] tensor_of<B> operator()(tensor_of<B> image, tensor_of<B> keep, N noise,
+                                          Observers&&... observers) const {
+        constexpr bool each_is_an_observer = (observer<Observers, B> && ...);
+        static_assert(each_is_an_observer,
+                      "an observer takes const progress& or const preview<B>&, or is a stop_token");
+        auto run = start(std::move(image), std::move(keep), std::move(noise));
+        if constexpr (each_is_an_observer) {
+            if (!run.advance(std::forward<Observers>(observers)...)) {
+                throw cancelled();
+            }
+        }
+        return std::move(run).device_result();
+    }
+
     /// A run at its beginning. Arguments and exceptions as of operator().
     template <noise_source<B> N>
-    [[nodiscard]] inpainting<B, N> start(host_tensor image, host_tensor keep, N noise) const {
-        return begin<N>(std::move(image), std::move(keep), std::move(noise), nullptr);
+    [[nodiscard]] sampling_run<B, N> start(host_tensor image, host_tensor keep, N noise) const {
+        const shape4 shape = image.shape();
+        return {host_parts(std::move(image), std::move(keep)), shape, std::move(noise), nullptr};
+    }
+
+    template <noise_source<B> N>
+    [[nodiscard]] sampling_run<B, N> start(tensor_of<B> image, tensor_of<B> keep, N noise) const {
+        const shape4 shape = image.shape();
+        return {device_parts(std::move(image), std::move(keep)), shape, std::move(noise), nullptr};
     }
 
     /// A run that goes on from a saved state, with the same images, mask, options and kind of noise: the result equals
     /// that of the uninterrupted run bit for bit.
     template <noise_source<B> N>
-    [[nodiscard]] inpainting<B, N> resume(host_tensor image, host_tensor keep, N noise,
-                                          const typename inpainting<B, N>::state_type& state) const {
-        return begin<N>(std::move(image), std::move(keep), std::move(noise), &state);
+    [[nodiscard]] sampling_run<B, N> resume(host_tensor image, host_tensor keep, N noise,
+                                            const typename sampling_run<B, N>::state_type& state) const {
+        const shape4 shape = image.shape();
+        return {host_parts(std::move(image), std::move(keep)), shape, std::move(noise), &state};
     }
 
 private:
-    template <noise_source<B> N>
-    [[nodiscard]] inpainting<B, N> begin(host_tensor image, host_tensor keep, N noise,
-                                         const typename inpainting<B, N>::state_type* state) const {
-        const unet_config& network = model_->network.config();
-        check_image_shape(network, image.shape());
-        check_keep_mask(image.shape(), keep);
-        auto labels = labels_for(network, options_.labels, image.shape().n);
-        return inpainting<B, N>(*backend_, *model_, plan_, std::move(labels), options_.composite, std::move(image),
-                                std::move(keep), guide_, std::move(noise), state);
+    inpainter(B& b, std::shared_ptr<any_denoiser<B>> own, run_plan plan, const value_range& range,
+              inpaint_options options);
+
+    template <class D> static std::shared_ptr<any_denoiser<B>> own(D&& denoise) {
+        return std::make_shared<detail::held_denoiser<B, D>>(std::forward<D>(denoise));
     }
 
-    B* backend_;
-    const diffusion_model<B>* model_;
+    [[nodiscard]] detail::run_parts<B> host_parts(host_tensor image, host_tensor keep) const;
+    [[nodiscard]] detail::run_parts<B> device_parts(tensor_of<B> image, tensor_of<B> keep) const;
+    [[nodiscard]] std::unique_ptr<any_condition<B>> condition(tensor_of<B> known, tensor_of<B> keep) const;
+
+    detail::run_network<B> network_;
     inpaint_options options_;
-    guide<B> guide_;
-    run_plan plan_;
+    std::function<std::unique_ptr<any_condition<B>>(B&, tensor_of<B>, tensor_of<B>)> make_condition_;
 };
 
+/// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
+template <> class inpainter<detail::unusable_backend> {
+public:
+    template <class B, class D, class... Rest> explicit inpainter(B&, const D&, Rest&&...) {
+        if constexpr (!std::same_as<D, diffusion_model<B>>) { // which has said so already
+            require_backend<B>();
+        }
+    }
+    /// Nobody has such arguments: whether some convert to them is what makes a compiler look into `diffusion_model<B>`.
+    inpainter(const detail::anything&, const detail::unusable_backend&) {}
+    template <class... Any> host_tensor operator()(Any&&...) const { return {}; }
+};
+
+template <class B> inpainter(B&, const diffusion_model<B>&) -> inpainter<detail::usable<B>>;
+template <class B> inpainter(B&, const diffusion_model<B>&, inpaint_options) -> inpainter<detail::usable<B>>;
+template <class B, class D, class... Rest>
+requires(!tensor_backend<B>) inpainter(B&, const D&, Rest&&...)
+->inpainter<detail::unusable_backend>;
+
+// ---- definitions -----------------------------------------------------------------------------------------------------
+
+namespace detail {
+
+template <class B>
+std::shared_ptr<any_denoiser<B>> run_network<B>::for_run(const run_plan& plan, const std::vector<int>& labels,
+                                                         const shape4& images) const {
+    if (own_) {
+        check_own_images(images, labels);
+        return own_;
+    }
+    const unet_config& network = model_->network.config();
+    check_image_shape(network, images);
+    using held = held_denoiser<B, unet_denoiser<B>>;
+    return std::make_shared<held>(unet_denoiser<B>(*model_, plan.process, labels_for(network, labels, images.n)));
+}
+
+} // namespace detail
+
+template <class B>
+inpainter<B>::inpainter(B& b, const diffusion_model<B>& model, inpaint_options options)
+    : detail::run_maker<B>(b, std::make_shared<const run_plan>(plan_inpainting(model.diffusion, options)),
+                           model.diffusion.data_range, options.images),
+      network_(model), options_(std::move(options)) {
+    require_backend<B>();
+}
+
+template <class B>
+inpainter<B>::inpainter(B& b, std::shared_ptr<any_denoiser<B>> own, run_plan plan, const value_range& range,
+                        inpaint_options options)
+    : detail::run_maker<B>(b, std::make_shared<const run_plan>(std::move(plan)), range, options.images),
+      network_(std::move(own)), options_(std::move(options)) {}
+
+template <class B>
+std::unique_ptr<any_condition<B>> inpainter<B>::condition(tensor_of<B> known, tensor_of<B> keep) const {
+    if (make_condition_) {
+        return make_condition_(*this->backend_, std::move(known), std::move(keep));
+    }
+    using held = detail::held_condition<B, known_region<B>>;
+    return std::make_unique<held>(known_region<B>(std::move(known), std::move(keep)));
+}
+
+template <class B> detail::run_parts<B> inpainter<B>::host_parts(host_tensor image, host_tensor keep) const {
+    auto parts = this->parts(network_.for_run(*this->plan_, options_.labels, image.shape()));
+    check_keep_mask(image.shape(), keep);
+    check_values(image, this->images_, "the images");
+    B& b = *this->backend_;
+    with_system(this->plan_->system, [&](auto system) {
+        this->complete(
+            parts, condition(b.upload(rescaled(image, this->images_, this->range_)), b.upload(system.keep_mask(keep))),
+            true);
+        if (options_.composite && system.composites) {
+            parts.known.emplace(std::move(image), std::move(keep));
+        }
+    });
+    return parts;
+}
+
+template <class B> detail::run_parts<B> inpainter<B>::device_parts(tensor_of<B> image, tensor_of<B> keep) const {
+    auto parts = this->parts(network_.for_run(*this->plan_, options_.labels, image.shape()));
+    check_keep_shape(image.shape(), keep.shape());
+    B& b = *this->backend_;
+    const bool composite = options_.composite && with_system(this->plan_->system, [](auto s) { return s.composites; });
+    if (make_condition_ && composite) {
+        throw std::invalid_argument("a conditioner of one's own takes images on the device over: set composite to "
+                                    "false, or give images on the host");
+    }
+    using shared = std::shared_ptr<const tensor_of<B>>;
+    using pair = std::pair<tensor_of<B>, tensor_of<B>>;
+    if (this->plan_->system == sampling_system::monai) {
+        keep = b.upload(monai_system::keep_mask(b.download(keep)));
+    }
+    const auto of_network = [&] { return b.upload(rescaled(b.download(image), this->images_, this->range_)); };
+    const bool converts = this->images_ != this->range_;
+    if (make_condition_) {
+        this->complete(parts, condition(converts ? of_network() : std::move(image), std::move(keep)), true);
+        return parts;
+    }
+    // The result keeps the images as they came, the condition has them in the range of the network.
+    shared known = converts ? std::make_shared<const tensor_of<B>>(of_network()) : nullptr;
+    auto given = std::make_shared<const pair>(std::move(image), std::move(keep));
+    known_region<B> region(known ? std::move(known) : shared(given, &given->first), shared(given, &given->second));
+    this->complete(parts, std::make_unique<detail::held_condition<B, known_region<B>>>(std::move(region)), true);
+    if (composite) {
+        parts.known_on_device = std::move(given);
+    }
+    return parts;
+}
+
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/inpainter.ipp>
+#endif

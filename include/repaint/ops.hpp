@@ -239,8 +239,8 @@ template <diffusion_backend B>
 /// One reverse step in place. A network may return channels for a variance that the step
 /// does not use. Throws shape_error when prediction, z, guidance or x0 do not fit x.
 template <diffusion_backend B>
-void reverse_step(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const tensor_of<B>& z,
-                  const posterior& p, tensor_of<B>* x0 = nullptr, const tensor_of<B>* guidance = nullptr) {
+void reverse_step(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const tensor_of<B>& z, const posterior& p,
+                  tensor_of<B>* x0 = nullptr, const tensor_of<B>* guidance = nullptr) {
     const shape4 in = x.shape();
     const shape4 twice{in.n, 2 * in.c, in.h, in.w};
     if (prediction.shape() != twice && (is_learned(p.variance) || prediction.shape() != in)) {

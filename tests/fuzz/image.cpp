@@ -4,7 +4,7 @@
 #include <span>
 
 #include <repaint/error.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 
 // Any bytes either are refused with a format_error or decode to a picture that survives a round trip through PNG.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     try {
         const repaint::json_value v = repaint::parse_json(text, "input");
         if (v.is_string()) {
-            const auto again = repaint::parse_json(repaint::detail::json_string(v.as_string()), "again");
+            const auto again = repaint::parse_json(repaint::json_string(v.as_string()), "again");
             if (again.as_string() != v.as_string()) {
                 std::abort();
             }

@@ -1,6 +1,6 @@
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/reference.hpp>
-#include <repaint/io/image.hpp>
+#include <repaint/image/codecs.hpp>
 #include <repaint/repaint.hpp>
 
 repaint::host_tensor from_the_other_translation_unit() {

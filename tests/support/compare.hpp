@@ -72,3 +72,12 @@ inline repaint::host_tensor random_tensor(repaint::shape4 shape, std::uint64_t s
     repaint::philox_normal(seed, 0, result.values());
     return result;
 }
+
+/// Images with values from -1 to 1, the same on every machine.
+inline repaint::host_tensor random_images(repaint::shape4 shape, std::uint64_t seed) {
+    auto result = random_tensor(shape, seed);
+    for (float& value : result.values()) {
+        value = std::clamp(0.25F * value, -1.0F, 1.0F);
+    }
+    return result;
+}

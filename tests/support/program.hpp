@@ -17,7 +17,7 @@
 
 #include "catch.hpp"
 
-/// The `repaint` program, started as a user starts it.
+/// The programs, started as a user starts them: `repaint` unless another one is named.
 namespace program {
 
 /// A folder of its own for every test, removed at the end.
@@ -58,8 +58,9 @@ inline std::string content(const std::filesystem::path& file) {
 
 /// Starts the program in a folder, `here` when none is given, with its output in files of `here`; finish() waits for it.
 inline pid_t start(const workplace& here, const std::vector<std::string>& arguments,
-                   const std::optional<std::filesystem::path>& from = std::nullopt) {
-    std::vector<std::string> words{REPAINT_PROGRAM};
+                   const std::optional<std::filesystem::path>& from = std::nullopt,
+                   const std::string& executable = REPAINT_PROGRAM) {
+    std::vector<std::string> words{executable};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> pointers;
     for (auto& word : words) {
@@ -75,7 +76,7 @@ inline pid_t start(const workplace& here, const std::vector<std::string>& argume
     if (child == 0) {
         if (::chdir(folder.c_str()) == 0 && std::freopen(out.c_str(), "w", stdout) != nullptr &&
             std::freopen(error.c_str(), "w", stderr) != nullptr) {
-            ::execv(REPAINT_PROGRAM, pointers.data());
+            ::execv(executable.c_str(), pointers.data());
         }
         ::_exit(127);
     }
@@ -93,8 +94,9 @@ inline finished finish(const workplace& here, pid_t child) {
 }
 
 inline finished run(const workplace& here, const std::vector<std::string>& arguments,
-                    const std::optional<std::filesystem::path>& from = std::nullopt) {
-    return finish(here, start(here, arguments, from));
+                    const std::optional<std::filesystem::path>& from = std::nullopt,
+                    const std::string& executable = REPAINT_PROGRAM) {
+    return finish(here, start(here, arguments, from, executable));
 }
 
 inline std::vector<std::string> joined(std::vector<std::string> command, const std::vector<std::string>& more) {

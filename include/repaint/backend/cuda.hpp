@@ -420,8 +420,8 @@ public:
         const shape4 s = first.shape();
         tensor y = allocate({s.n, s.c + second.shape().c, s.h, s.w});
         if (settle(first).order == arrangement::planar && settle(second).order == arrangement::planar) {
-            const std::size_t of_first = s.size() / static_cast<std::size_t>(s.n);
-            const std::size_t of_second = second.shape().size() / static_cast<std::size_t>(s.n);
+            const std::size_t of_first = detail::cuda::image_elements(s);
+            const std::size_t of_second = detail::cuda::image_elements(second.shape());
             const float* from[] = {planar(first), planar(second)};
             float* to = write_planar(y);
             for (int n = 0; n < s.n; ++n) {
@@ -554,8 +554,8 @@ public:
             const float* from = planar(x);
             float* first = write_planar(both.first);
             float* second = write_planar(both.second);
-            detail::cuda::split(from, static_cast<std::size_t>(s.n), s.size() / static_cast<std::size_t>(s.n),
-                                both.first.shape().size() / static_cast<std::size_t>(s.n), first, second, stream());
+            detail::cuda::split(from, static_cast<std::size_t>(s.n), detail::cuda::image_elements(s),
+                                detail::cuda::image_elements(both.first.shape()), first, second, stream());
             return both;
         }
         (void)packed(x);
@@ -606,13 +606,12 @@ public:
     void reverse_step(tensor& x, const tensor& prediction, const tensor& z, const posterior& p, tensor* x0,
                       const tensor* guidance) {
         const shape4 s = x.shape();
-        const auto images = static_cast<std::size_t>(s.n);
         const float* mean = planar(prediction);
         const float* gradient = guidance == nullptr ? nullptr : planar(*guidance);
         float* shown = x0 == nullptr ? nullptr : write_planar(*x0);
         float* to = owned_planar(x);
-        const std::size_t predicted = prediction.shape().size() / images;
-        const std::size_t size = s.size() / images;
+        const std::size_t predicted = detail::cuda::image_elements(prediction.shape());
+        const std::size_t size = detail::cuda::image_elements(s);
         with_noise(
             z,
             [&](const std::uint64_t* seeds, std::uint64_t draw) {
@@ -626,7 +625,7 @@ public:
 
     void forward_step(tensor& x, const tensor& z, mixing m) {
         const shape4 s = x.shape();
-        const std::size_t size = s.size() / static_cast<std::size_t>(s.n);
+        const std::size_t size = detail::cuda::image_elements(s);
         float* to = owned_planar(x);
         with_noise(
             z,
@@ -764,7 +763,7 @@ private:
             if (x.drawn_) {
                 const shape4 s = x.shape();
                 detail::cuda::normal(x.drawn_->seeds->template as<std::uint64_t>(), x.drawn_->draw, s.n,
-                                     s.size() / static_cast<std::size_t>(s.n), x.values_.planar(), stream());
+                                     detail::cuda::image_elements(s), x.values_.planar(), stream());
                 x.drawn_.reset();
             }
         }

@@ -138,21 +138,22 @@ public:
             return result;
         };
         const bool activated = options.then != activation::none;
-        recorded(y, {in, added}, activated ? std::vector<link>{in, added} : std::vector<link>{},
-                 [again, options] { return again(options); },
-                 [this, in, &w, added, options, again, activated](tensor_of<B> dy) {
-                     if (activated) {
-                         conv2d_options before = options;
-                         before.then = activation::none;
-                         dy = ops::activation_vjp(*backend_, again(before), options.then, dy);
-                     }
-                     if (in->tracked) {
-                         receive(*in, ops::conv2d_vjp(*backend_, dy, w, options, in->shape));
-                     }
-                     if (added && added->tracked) {
-                         receive(*added, std::move(dy));
-                     }
-                 });
+        recorded(
+            y, {in, added}, activated ? std::vector<link>{in, added} : std::vector<link>{},
+            [again, options] { return again(options); },
+            [this, in, &w, added, options, again, activated](tensor_of<B> dy) {
+                if (activated) {
+                    conv2d_options before = options;
+                    before.then = activation::none;
+                    dy = ops::activation_vjp(*backend_, again(before), options.then, dy);
+                }
+                if (in->tracked) {
+                    receive(*in, ops::conv2d_vjp(*backend_, dy, w, options, in->shape));
+                }
+                if (added && added->tracked) {
+                    receive(*added, std::move(dy));
+                }
+            });
     }
 
     /// Throws std::logic_error when scale_shift depends on the watched tensor.
@@ -163,38 +164,41 @@ public:
         const link in = x.node_;
         const link modulation = scale_shift == nullptr ? nullptr : scale_shift->node_;
         if (modulation && modulation->tracked) {
-            throw std::logic_error("taped: scale_shift depends on the watched tensor; its gradient is not provided for");
+            throw std::logic_error(
+                "taped: scale_shift depends on the watched tensor; its gradient is not provided for");
         }
-        recorded(y, {in, modulation}, {in, modulation},
-                 [this, in, &w, modulation, options] {
-                     const auto from = value_of(*in);
-                     const auto with = modulation ? value_of(*modulation) : nullptr;
-                     auto result = backend_->allocate(in->shape);
-                     backend_->group_norm(*from, w, with.get(), options, result);
-                     return result;
-                 },
-                 [this, in, &w, modulation, options](tensor_of<B> dy) {
-                     const auto from = value_of(*in);
-                     const auto with = modulation ? value_of(*modulation) : nullptr;
-                     receive(*in, ops::group_norm_vjp(*backend_, *from, w, with.get(), options, dy));
-                 });
+        recorded(
+            y, {in, modulation}, {in, modulation},
+            [this, in, &w, modulation, options] {
+                const auto from = value_of(*in);
+                const auto with = modulation ? value_of(*modulation) : nullptr;
+                auto result = backend_->allocate(in->shape);
+                backend_->group_norm(*from, w, with.get(), options, result);
+                return result;
+            },
+            [this, in, &w, modulation, options](tensor_of<B> dy) {
+                const auto from = value_of(*in);
+                const auto with = modulation ? value_of(*modulation) : nullptr;
+                receive(*in, ops::group_norm_vjp(*backend_, *from, w, with.get(), options, dy));
+            });
     }
 
     void attention(const tensor& qkv, int heads, tensor& y) {
         backend_->attention(value(qkv), heads, *y.node_->value);
         const link in = qkv.node_;
-        recorded(y, {in}, {in},
-                 [this, in, heads] { return ops::attention(*backend_, *value_of(*in), heads); },
-                 [this, in, heads](tensor_of<B> dy) {
-                     receive(*in, ops::attention_vjp(*backend_, *value_of(*in), heads, dy));
-                 });
+        recorded(
+            y, {in}, {in}, [this, in, heads] { return ops::attention(*backend_, *value_of(*in), heads); },
+            [this, in, heads](tensor_of<B> dy) {
+                receive(*in, ops::attention_vjp(*backend_, *value_of(*in), heads, dy));
+            });
     }
 
     [[nodiscard]] tensor resize(const tensor& x, resampling mode) {
         tensor y = plain(backend_->resize(value(x), mode));
         const link in = x.node_;
-        recorded(y, {in}, {}, [this, in, mode] { return backend_->resize(*value_of(*in), mode); },
-                 [this, in, mode](tensor_of<B> dy) { receive(*in, ops::resize_vjp(*backend_, dy, mode)); });
+        recorded(
+            y, {in}, {}, [this, in, mode] { return backend_->resize(*value_of(*in), mode); },
+            [this, in, mode](tensor_of<B> dy) { receive(*in, ops::resize_vjp(*backend_, dy, mode)); });
         return y;
     }
 
@@ -210,16 +214,15 @@ public:
         }
         tensor y = plain(backend_->concat(taken(*a), taken(*c)));
         if (tracked) {
-            finish(y, {}, {},
-                   [this, a, c](tensor_of<B> dy) {
-                       auto [da, dc] = ops::split(*backend_, dy, a->shape.c);
-                       if (a->tracked) {
-                           receive(*a, std::move(da));
-                       }
-                       if (c->tracked) {
-                           receive(*c, std::move(dc));
-                       }
-                   });
+            finish(y, {}, {}, [this, a, c](tensor_of<B> dy) {
+                auto [da, dc] = ops::split(*backend_, dy, a->shape.c);
+                if (a->tracked) {
+                    receive(*a, std::move(da));
+                }
+                if (c->tracked) {
+                    receive(*c, std::move(dc));
+                }
+            });
             y.node_->rebuilt = true;
             y.node_->again = [this, a, c] {
                 return backend_->concat(backend_->duplicate(*value_of(*a)), backend_->duplicate(*value_of(*c)));
@@ -231,16 +234,18 @@ public:
     [[nodiscard]] tensor mean(const tensor& x) {
         tensor y = plain(backend_->mean(value(x)));
         const link in = x.node_;
-        recorded(y, {in}, {}, [this, in] { return backend_->mean(*value_of(*in)); },
-                 [this, in](tensor_of<B> dy) { receive(*in, ops::mean_vjp(*backend_, dy, in->shape)); });
+        recorded(
+            y, {in}, {}, [this, in] { return backend_->mean(*value_of(*in)); },
+            [this, in](tensor_of<B> dy) { receive(*in, ops::mean_vjp(*backend_, dy, in->shape)); });
         return y;
     }
 
     [[nodiscard]] tensor prepend_mean(const tensor& x) {
         tensor y = plain(backend_->prepend_mean(value(x)));
         const link in = x.node_;
-        recorded(y, {in}, {}, [this, in] { return backend_->prepend_mean(*value_of(*in)); },
-                 [this, in](tensor_of<B> dy) { receive(*in, ops::prepend_mean_vjp(*backend_, dy, in->shape)); });
+        recorded(
+            y, {in}, {}, [this, in] { return backend_->prepend_mean(*value_of(*in)); },
+            [this, in](tensor_of<B> dy) { receive(*in, ops::prepend_mean_vjp(*backend_, dy, in->shape)); });
         return y;
     }
 
@@ -260,9 +265,7 @@ private:
         recomputation again;                 ///< of the value; empty: it stays when asked for
         std::optional<tensor_of<B>> gradient;
 
-        [[nodiscard]] bool stays() const {
-            return pinned || (asked_for && !rebuilt && (!again || takers > 1));
-        }
+        [[nodiscard]] bool stays() const { return pinned || (asked_for && !rebuilt && (!again || takers > 1)); }
         /// The network has dropped its handle: nobody but the record can take the value from now on.
         void let_go() {
             if (!stays()) {

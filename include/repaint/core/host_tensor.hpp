@@ -2,11 +2,9 @@
 
 #include <cstddef>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include <repaint/core/shape.hpp>
-#include <repaint/error.hpp>
 
 namespace repaint {
 
@@ -20,12 +18,7 @@ public:
     explicit host_tensor(shape4 shape) : shape_(checked(shape)), values_(shape.size()) {}
 
     /// Takes the values over. Throws shape_error when their number is not shape.size().
-    host_tensor(shape4 shape, std::vector<float> values) : shape_(checked(shape)), values_(std::move(values)) {
-        if (values_.size() != shape_.size()) {
-            throw shape_error("host_tensor: shape " + to_string(shape_) + " needs " + std::to_string(shape_.size()) +
-                              " values, got " + std::to_string(values_.size()));
-        }
-    }
+    host_tensor(shape4 shape, std::vector<float> values);
 
     [[nodiscard]] const shape4& shape() const { return shape_; }
     [[nodiscard]] std::size_t size() const { return values_.size(); }
@@ -47,32 +40,29 @@ public:
 
     /// All values of image i as one span. Unchecked.
     [[nodiscard]] std::span<float> image(int i) & { return values().subspan(offset(i, 0, 0, 0), image_size()); }
-    [[nodiscard]] std::span<const float> image(int i) const& {
-        return values().subspan(offset(i, 0, 0, 0), image_size());
-    }
+    [[nodiscard]] std::span<const float> image(int i) const&;
     void image(int i) && = delete;
     void image(int i) const&& = delete;
 
 private:
-    static const shape4& checked(const shape4& s) {
-        if (s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) {
-            throw shape_error("host_tensor: negative extent in " + to_string(s));
-        }
-        return s;
-    }
+    static const shape4& checked(const shape4& s);
 
     [[nodiscard]] std::size_t image_size() const { return static_cast<std::size_t>(shape_.c) * shape_.plane(); }
 
-    [[nodiscard]] std::size_t offset(int n, int c, int h, int w) const {
-        const auto row =
-            (static_cast<std::size_t>(n) * static_cast<std::size_t>(shape_.c) + static_cast<std::size_t>(c)) *
-                static_cast<std::size_t>(shape_.h) +
-            static_cast<std::size_t>(h);
-        return row * static_cast<std::size_t>(shape_.w) + static_cast<std::size_t>(w);
-    }
+    [[nodiscard]] std::size_t offset(int n, int c, int h, int w) const;
 
     shape4 shape_;
     std::vector<float> values_;
 };
 
+/// Image i of a batch as a batch of one, (1, c, h, w). Throws shape_error when there is no image i.
+[[nodiscard]] host_tensor image_copy(const host_tensor& images, int i);
+
+/// Batches of one size, one behind the other. Throws shape_error when their images differ in shape, or there are none.
+[[nodiscard]] host_tensor joined(std::span<const host_tensor> batches);
+
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/core/host_tensor.ipp>
+#endif

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
 #include <string>
 
 namespace repaint {
@@ -27,14 +26,10 @@ struct shape4 {
 };
 
 /// "(1, 3, 64, 64)", as it appears in error messages.
-inline std::string to_string(const shape4& s) {
-    // Appended, not "(" + ...: GCC 12 warns of an overlap there that cannot happen (its bug 105329).
-    std::string text;
-    for (const int extent : {s.n, s.c, s.h, s.w}) {
-        text += text.empty() ? "(" : ", ";
-        text += std::to_string(extent);
-    }
-    return text + ")";
-}
+std::string to_string(const shape4& s);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/core/shape.ipp>
+#endif

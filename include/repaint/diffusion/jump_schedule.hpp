@@ -1,14 +1,12 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <initializer_list>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
+
+#include <repaint/core/step_values.hpp>
 
 namespace repaint {
 
@@ -29,95 +27,13 @@ struct jump_options {
     int start_resampling = 100000000;
 };
 
-/// One move of the walk. Down (to = from - 1) is a reverse step, evaluated by the network at `from`; up (to = from + 1)
-/// adds the noise of timestep `to`. The move to -1 gives the clean image.
-struct transition {
-    int from = 0;
-    int to = 0;
-
-    friend bool operator==(const transition&, const transition&) = default;
-};
-
 namespace detail {
 
 /// The first option that is not at its default though its name is not among those known; null when there is none.
-inline const char* first_unknown_jump_option(const jump_options& options,
-                                             std::initializer_list<std::string_view> known) {
-    const jump_options usual;
-    const std::pair<const char*, bool> all[]{{"n_sample", options.n_sample != usual.n_sample},
-                                             {"jump_length", options.jump_length != usual.jump_length},
-                                             {"jump_n_sample", options.jump_n_sample != usual.jump_n_sample},
-                                             {"jump2_length", options.jump2_length != usual.jump2_length},
-                                             {"jump2_n_sample", options.jump2_n_sample != usual.jump2_n_sample},
-                                             {"jump3_length", options.jump3_length != usual.jump3_length},
-                                             {"jump3_n_sample", options.jump3_n_sample != usual.jump3_n_sample},
-                                             {"start_resampling", options.start_resampling != usual.start_resampling}};
-    for (const auto& [name, given] : all) {
-        if (given && std::find(known.begin(), known.end(), std::string_view(name)) == known.end()) {
-            return name;
-        }
-    }
-    return nullptr;
-}
+const char* first_unknown_jump_option(const jump_options& options, std::initializer_list<std::string_view> known);
 
 /// A longer walk is a slip of the keyboard: a thousand times the published one is still far below.
 inline constexpr std::size_t most_transitions = 10'000'000;
-
-/// Where one level of jumps turns up, and how often it still may.
-class turning_points {
-public:
-    turning_points(int timesteps, int length, int passes, int start)
-        : limit_(timesteps - length), length_(length), jumps_(passes - 1), start_(start - length) {
-        if (jumps_ > 0) {
-            points_.resize(static_cast<std::size_t>((limit_ - 1) / length_ + 1));
-        }
-    }
-
-    /// True when the walk is to jump from t; uses up one jump of that timestep.
-    bool take(int t) {
-        if (jumps_ == 0 || t > start_ || t >= limit_ || t % length_ != 0) {
-            return false;
-        }
-        point& here = points_[static_cast<std::size_t>(t / length_)];
-        if (here.round != round_) {
-            here = {.round = round_, .taken = 0};
-        }
-        if (here.taken == jumps_) {
-            return false;
-        }
-        ++here.taken;
-        return true;
-    }
-
-    /// Gives every timestep all of its jumps again, in constant time: nested walks do this often.
-    void refill() { ++round_; }
-
-private:
-    struct point {
-        int round = 0;
-        int taken = 0;
-    };
-
-    int limit_;
-    int length_;
-    int jumps_;
-    int start_;
-    int round_ = 0;
-    std::vector<point> points_;
-};
-
-inline void check_jump(const char* length_name, const char* passes_name, int length, int passes, int timesteps) {
-    if (length < 1) {
-        throw std::invalid_argument(std::string(length_name) + " must be at least 1, got " + std::to_string(length));
-    }
-    if (passes < 1) {
-        throw std::invalid_argument(std::string(passes_name) + " must be at least 1, got " + std::to_string(passes));
-    }
-    if (passes > 1 && length >= timesteps) {
-        throw std::invalid_argument(std::string(length_name) + " must be below timesteps: " + std::to_string(length) +
-                                    " of " + std::to_string(timesteps));
-    }
-}
 
 } // namespace detail
 
@@ -125,81 +41,13 @@ inline void check_jump(const char* length_name, const char* passes_name, int len
 /// timesteps - 1, the last `to` is -1; timesteps must be the size of the noise schedule. The defaults over 250
 /// timesteps make 4570 transitions, 2410 of them network evaluations. Throws std::invalid_argument when an option is
 /// below 1, when a jump is not shorter than the walk, or when there would be more than 10 million transitions.
-inline std::vector<transition> jump_schedule(int timesteps, const jump_options& options = {}) {
-    if (timesteps < 1) {
-        throw std::invalid_argument("timesteps must be at least 1, got " + std::to_string(timesteps));
-    }
-    if (static_cast<std::size_t>(timesteps) > detail::most_transitions) {
-        throw std::invalid_argument("timesteps must be at most " + std::to_string(detail::most_transitions) + ", got " +
-                                    std::to_string(timesteps));
-    }
-    if (options.n_sample < 1) {
-        throw std::invalid_argument("n_sample must be at least 1, got " + std::to_string(options.n_sample));
-    }
-    if (options.start_resampling < 0) {
-        throw std::invalid_argument("start_resampling must be at least 0, got " +
-                                    std::to_string(options.start_resampling));
-    }
-    detail::check_jump("jump_length", "jump_n_sample", options.jump_length, options.jump_n_sample, timesteps);
-    detail::check_jump("jump2_length", "jump2_n_sample", options.jump2_length, options.jump2_n_sample, timesteps);
-    detail::check_jump("jump3_length", "jump3_n_sample", options.jump3_length, options.jump3_n_sample, timesteps);
-
-    std::vector<transition> walk;
-    int t = timesteps - 1;
-    const auto move_to = [&](int next) {
-        if (walk.size() >= detail::most_transitions) {
-            throw std::invalid_argument("jump_schedule: the walk over " + std::to_string(timesteps) +
-                                        " timesteps has more than " + std::to_string(detail::most_transitions) +
-                                        " transitions; lower n_sample or the jump options");
-        }
-        walk.push_back({.from = t, .to = next});
-        t = next;
-    };
-    detail::turning_points jumps(timesteps, options.jump_length, options.jump_n_sample, options.start_resampling);
-    detail::turning_points jumps2(timesteps, options.jump2_length, options.jump2_n_sample, options.start_resampling);
-    detail::turning_points jumps3(timesteps, options.jump3_length, options.jump3_n_sample, options.start_resampling);
-    const auto climb = [&](int length) {
-        for (int i = 0; i < length; ++i) {
-            move_to(t + 1);
-        }
-    };
-    for (;;) {
-        // The two topmost timesteps are never repeated, as in the published walk.
-        if (t < timesteps - 2 && t <= options.start_resampling) {
-            for (int i = 1; i < options.n_sample; ++i) {
-                move_to(t + 1);
-                move_to(t - 1);
-            }
-        }
-        // Innermost level first, and each level looks at where the one before has left the walk.
-        if (jumps3.take(t)) {
-            climb(options.jump3_length);
-        }
-        if (jumps2.take(t)) {
-            climb(options.jump2_length);
-            jumps3.refill();
-        }
-        if (jumps.take(t)) {
-            climb(options.jump_length);
-            jumps2.refill();
-            jumps3.refill();
-        }
-        if (t == 0) {
-            break;
-        }
-        move_to(t - 1);
-    }
-    move_to(-1);
-    return walk;
-}
+std::vector<transition> jump_schedule(int timesteps, const jump_options& options = {});
 
 /// How often a walk evaluates the network: its moves down.
-inline int network_evaluations(std::span<const transition> walk) {
-    int count = 0;
-    for (const transition& move : walk) {
-        count += move.to < move.from ? 1 : 0;
-    }
-    return count;
-}
+int network_evaluations(std::span<const transition> walk);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/diffusion/jump_schedule.ipp>
+#endif

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <repaint/diffusion/philox.hpp>
 #include <repaint/diffusion/torch_cuda_generator.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/ops.hpp>
@@ -36,20 +35,7 @@ public:
 
     /// A class for each image, evenly among `classes` (at least 1), of the image's own seed. Not a draw: what follows is
     /// the same without it. Throws shape_error when there are fewer seeds than images.
-    [[nodiscard]] std::vector<int> labels(int images, int classes) const {
-        if (!seeds_.empty() && seeds_.size() < static_cast<std::size_t>(images)) {
-            throw shape_error("labels: " + std::to_string(seeds_.size()) + " seeds for " + std::to_string(images) +
-                              " images");
-        }
-        std::vector<int> result;
-        for (std::size_t i = 0; i < static_cast<std::size_t>(images); ++i) {
-            const std::uint64_t seed = seeds_.empty() ? first_seed_ + i : seeds_[i];
-            // A counter that no draw reaches.
-            const std::uint32_t word = philox4x32({0, 0, 0xFFFFFFFFU, 0xFFFFFFFFU}, seed)[0];
-            result.push_back(static_cast<int>(word % static_cast<std::uint32_t>(classes)));
-        }
-        return result;
-    }
+    [[nodiscard]] std::vector<int> labels(int images, int classes) const;
 
     /// The number of draws made.
     [[nodiscard]] std::uint64_t state() const { return draw_; }
@@ -74,13 +60,7 @@ public:
     }
 
     /// torch.randint(0, classes, (images,)): the official program draws it before anything else.
-    [[nodiscard]] std::vector<int> labels(int images, int classes) {
-        std::vector<int> result;
-        for (int i = 0; i < images; ++i) {
-            result.push_back(static_cast<int>(generator_.randint(0, classes)));
-        }
-        return result;
-    }
+    [[nodiscard]] std::vector<int> labels(int images, int classes);
 
     [[nodiscard]] torch_cpu_generator::state state() const { return generator_.save(); }
     void restore(const torch_cpu_generator::state& state) { generator_.restore(state); }
@@ -102,15 +82,7 @@ public:
     }
 
     /// torch.randint(0, classes, (images,)): the official program draws it before anything else.
-    [[nodiscard]] std::vector<int> labels(int images, int classes) {
-        std::vector<std::int64_t> drawn(static_cast<std::size_t>(images));
-        generator_.randint(0, classes, drawn);
-        std::vector<int> result;
-        for (const std::int64_t label : drawn) {
-            result.push_back(static_cast<int>(label));
-        }
-        return result;
-    }
+    [[nodiscard]] std::vector<int> labels(int images, int classes);
 
     [[nodiscard]] torch_cuda_generator::state state() const { return generator_.save(); }
     void restore(const torch_cuda_generator::state& state) { generator_.restore(state); }
@@ -122,8 +94,7 @@ private:
 /// Replays tensors in the order given. Throws shape_error when one does not have the shape asked for or none is left.
 class recorded_noise {
 public:
-    explicit recorded_noise(std::vector<host_tensor> draws)
-        : draws_(std::make_shared<const std::vector<host_tensor>>(std::move(draws))) {}
+    explicit recorded_noise(std::vector<host_tensor> draws);
 
     template <memory_backend B> [[nodiscard]] tensor_of<B> operator()(B& b, shape4 shape) {
         if (next_ >= draws_->size()) {
@@ -147,3 +118,7 @@ private:
 };
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/diffusion/noise.ipp>
+#endif

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -39,11 +38,7 @@ inline constexpr std::array<named_torch_cuda_device, 7> torch_cuda_devices{{{"A1
                                                                             {"V100", {80, 2048}}}};
 
 /// The one of torch_cuda_devices with that name. Empty for any other.
-inline std::optional<torch_cuda_device> torch_cuda_device_named(std::string_view name) {
-    const auto* found = std::find_if(torch_cuda_devices.begin(), torch_cuda_devices.end(),
-                                     [name](const named_torch_cuda_device& each) { return each.name == name; });
-    return found == torch_cuda_devices.end() ? std::nullopt : std::optional(found->device);
-}
+std::optional<torch_cuda_device> torch_cuda_device_named(std::string_view name);
 
 /// PyTorch's random numbers on a GPU: after the same calls in the same order, the numbers torch.randn and torch.randint
 /// return on that device after torch.manual_seed(seed), for contiguous tensors. Integers are equal bit for bit; normals
@@ -62,49 +57,20 @@ public:
 
     /// torch.manual_seed; all 64 bits of the seed count. Throws std::invalid_argument for a device without room for one
     /// block of 256 threads.
-    torch_cuda_generator(std::uint64_t seed, const torch_cuda_device& device) : state_{seed, 0}, device_(device) {
-        if (device.multiprocessors < 1 || device.threads_per_multiprocessor < static_cast<int>(block)) {
-            throw std::invalid_argument("torch_cuda_generator: a GPU has at least 1 multiprocessor and 256 threads in "
-                                        "each, got " +
-                                        std::to_string(device.multiprocessors) + " and " +
-                                        std::to_string(device.threads_per_multiprocessor));
-        }
-    }
+    torch_cuda_generator(std::uint64_t seed, const torch_cuda_device& device);
 
     /// The state as it is now.
     [[nodiscard]] state save() const { return state_; }
 
     /// Continues from a saved state. Throws std::invalid_argument when its offset is not a multiple of 4.
-    void restore(const state& saved) {
-        if (saved.offset % 4 != 0) {
-            throw std::invalid_argument("torch_cuda_generator: the offset of a state must be a multiple of 4, got " +
-                                        std::to_string(saved.offset));
-        }
-        state_ = saved;
-    }
+    void restore(const state& saved);
 
     /// torch.randn in float32. Throws std::invalid_argument for 2^29 numbers or more, which PyTorch draws in pieces.
-    void normal(std::span<float> out) {
-        for_each_four_words(out.size(), [&](const detail::philox_words& w, std::size_t first, std::size_t step) {
-            const auto [a, b] = pair(w.a, w.b);
-            const auto [c, d] = pair(w.c, w.d);
-            scatter(std::array{a, b, c, d}, first, step, out);
-        });
-    }
+    void normal(std::span<float> out);
 
     /// torch.randint(low, high), int64. Throws std::invalid_argument when the range is empty or has 2^28 integers or
     /// more, for which versions of PyTorch differ.
-    void randint(std::int64_t low, std::int64_t high, std::span<std::int64_t> out) {
-        const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
-        if (low >= high || range >= (std::uint64_t{1} << 28U)) {
-            throw std::invalid_argument("randint: low must be below high, by less than 2^28, got " +
-                                        std::to_string(low) + " and " + std::to_string(high));
-        }
-        const auto in_range = [&](std::uint32_t word) { return low + static_cast<std::int64_t>(word % range); };
-        for_each_four_words(out.size(), [&](const detail::philox_words& w, std::size_t first, std::size_t step) {
-            scatter(std::array{in_range(w.a), in_range(w.b), in_range(w.c), in_range(w.d)}, first, step, out);
-        });
-    }
+    void randint(std::int64_t low, std::int64_t high, std::span<std::int64_t> out);
 
 private:
     static constexpr std::size_t block = 256; ///< threads
@@ -146,16 +112,14 @@ private:
 
     /// Two normals of two words (Box and Muller 1958); the sine comes first. The GPU computes in float32: so does this
     /// up to the logarithm, sine and cosine, which are exact to float32 here.
-    static std::array<float, 2> pair(std::uint32_t a, std::uint32_t b) {
-        const float u = std::fma(static_cast<float>(a), 0x1p-32F, 0x1p-33F);
-        const float angle = std::fma(static_cast<float>(b), 1.46291807927e-9F, 7.31459039633e-10F); // 2 pi / 2^32, half
-        const double radius = std::sqrt(-2.0 * std::log(static_cast<double>(u)));
-        return {static_cast<float>(radius * std::sin(static_cast<double>(angle))),
-                static_cast<float>(radius * std::cos(static_cast<double>(angle)))};
-    }
+    static std::array<float, 2> pair(std::uint32_t a, std::uint32_t b);
 
     state state_;
     torch_cuda_device device_;
 };
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/diffusion/torch_cuda_generator.ipp>
+#endif

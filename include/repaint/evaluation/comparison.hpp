@@ -1,54 +1,40 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/shape.hpp>
-#include <repaint/error.hpp>
 
 /// What the measures of this folder have in common: which images can be compared, and how a hole weighs its pixels.
-namespace repaint::detail {
+namespace repaint {
 
-/// Throws shape_error unless truth (1 or n, c, h, w) goes with images (n, c, h, w).
-inline void check_comparable(const shape4& images, const shape4& truth, const char* measure) {
-    if ((truth.n != 1 && truth.n != images.n) || truth.c != images.c || truth.h != images.h || truth.w != images.w ||
-        images.size() == 0) {
-        throw shape_error(std::string(measure) + ": images " + to_string(images) + " cannot be compared with " +
-                          to_string(truth) + ", which must have the same size and be one or as many");
-    }
-}
+namespace detail {
 
-/// Throws shape_error unless keep is (1 or n, 1 or c, h, w).
-inline void check_hole(const shape4& images, const shape4& keep, const char* measure) {
-    if ((keep.n != 1 && keep.n != images.n) || (keep.c != 1 && keep.c != images.c) || keep.h != images.h ||
-        keep.w != images.w) {
-        throw shape_error(std::string(measure) + ": keep mask " + to_string(keep) + " does not fit images " +
-                          to_string(images));
-    }
-}
+/// Throws shape_error, naming the measure, unless images are (n, c, h, w) and truth is (1 or n, c, h, w).
+void check_comparable(const shape4& images, const shape4& truth, const char* measure);
 
-/// The plane of channel c of image i; a tensor of one image or one channel stands for all.
-inline const float* plane_of(const host_tensor& t, int i, int c) {
-    const shape4& s = t.shape();
-    return t.image(s.n == 1 ? 0 : i).data() + (s.c == 1 ? 0 : static_cast<std::size_t>(c) * s.plane());
-}
+/// Throws shape_error, naming the measure, unless images are (n, c, h, w) and keep is (1 or n, 1 or c, h, w).
+void check_hole(const shape4& images, const shape4& keep, const char* measure);
 
-/// A sum in which every value counts as much as its pixel is missing, and its mean: NaN when nothing is missing.
+/// The plane of channel c of image i. A tensor of one image has it for every i, one of one channel for every c.
+const float* plane_of(const host_tensor& t, int i, int c);
+
+/// A mean in which every value has a weight, such as how much its pixel is missing. NaN when all weights are 0.
 struct weighted_mean {
     double sum = 0.0;
     double weight = 0.0;
 
-    void add(double value, double by) {
-        sum += by * value;
-        weight += by;
-    }
+    void add(double value, double by);
     [[nodiscard]] double value() const { return sum / weight; }
 };
 
-/// How much a pixel belongs to the hole; without a mask all do.
-inline double hole_weight(const float* keep, std::size_t pixel) {
-    return keep == nullptr ? 1.0 : 1.0 - static_cast<double>(keep[pixel]);
-}
+/// How much a pixel belongs to the hole, 1 - keep. keep: the plane of a mask; null: every pixel belongs to it.
+double hole_weight(const float* keep, std::size_t pixel);
 
-} // namespace repaint::detail
+} // namespace detail
+
+} // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/evaluation/comparison.ipp>
+#endif

@@ -1,53 +1,28 @@
 #pragma once
 
-#include <cmath>
-#include <cstddef>
-#include <limits>
 #include <vector>
 
-#include <repaint/evaluation/comparison.hpp>
+#include <repaint/core/host_tensor.hpp>
 
 namespace repaint {
 
 namespace detail {
 
-inline std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, const host_tensor* keep) {
-    const shape4& s = images.shape();
-    check_comparable(s, truth.shape(), "psnr");
-    std::vector<double> result;
-    for (int i = 0; i < s.n; ++i) {
-        weighted_mean error;
-        for (int c = 0; c < s.c; ++c) {
-            const float* x = plane_of(images, i, c);
-            const float* y = plane_of(truth, i, c);
-            const float* known = keep == nullptr ? nullptr : plane_of(*keep, i, c);
-            for (std::size_t at = 0; at < s.plane(); ++at) {
-                const double difference = static_cast<double>(x[at]) - static_cast<double>(y[at]);
-                error.add(difference * difference, hole_weight(known, at));
-            }
-        }
-        constexpr double range = 2.0;
-        const double mean = error.value();
-        result.push_back(mean == 0.0 ? std::numeric_limits<double>::infinity()
-                                     : 10.0 * std::log10(range * range / mean));
-    }
-    return result;
-}
+std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, const host_tensor* keep);
 
 } // namespace detail
 
-/// The peak signal-to-noise ratio of every image in dB: 10 log10(range^2 / mean squared error), over pixels and channels.
-/// images: (n, c, h, w) in [-1, 1], truth: (1 or n, c, h, w). The same number as of the 8-bit pictures with a range of
-/// 255; infinite when they are equal. Throws shape_error.
-inline std::vector<double> psnr(const host_tensor& images, const host_tensor& truth) {
-    return detail::psnr(images, truth, nullptr);
-}
+/// The peak signal-to-noise ratio of every image in dB: 10 log10(range^2 / mean squared error), over pixels and
+/// channels. images: (n, c, h, w) in [-1, 1], truth: (1 or n, c, h, w). Infinite for equal images; otherwise what 8-bit
+/// pictures with a range of 255 would give. Throws shape_error.
+std::vector<double> psnr(const host_tensor& images, const host_tensor& truth);
 
-/// The same over the hole: every squared error counts 1 - keep. keep: 1 = known, (1 or n, 1 or c, h, w). NaN when there
-/// is no hole.
-inline std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, const host_tensor& keep) {
-    detail::check_hole(images.shape(), keep.shape(), "psnr");
-    return detail::psnr(images, truth, &keep);
-}
+/// The peak signal-to-noise ratio of every image in dB over the hole: every squared error counts 1 - keep. keep: 1 =
+/// known, (1 or n, 1 or c, h, w). NaN when there is no hole. Throws shape_error.
+std::vector<double> psnr(const host_tensor& images, const host_tensor& truth, const host_tensor& keep);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/evaluation/psnr.ipp>
+#endif

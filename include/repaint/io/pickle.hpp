@@ -1,8 +1,6 @@
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -16,13 +14,15 @@
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/stored_tensor.hpp>
 
-namespace repaint::detail {
+namespace repaint {
+
+namespace detail {
 
 enum class pickle_kind : std::uint8_t {
     none,
     boolean,
     integer,     // fits int64
-    long_number, // does not: its little-endian bytes
+    long_number, // does not fit int64: its little-endian bytes
     real,
     text,
     tuple,
@@ -31,7 +31,7 @@ enum class pickle_kind : std::uint8_t {
     global,  // index into pickle_globals
     storage, // index into unpickler::storage_views
     tensor,  // index into unpickler::tensors
-    opaque   // known to be harmless and of no interest: sets, byte strings, torch.Size
+    opaque   // harmless and not used: sets, byte strings, torch.Size
 };
 
 /// A value of a pickle. Containers, tensors and storages are numbers of objects that the unpickler owns, so values are
@@ -50,7 +50,7 @@ struct pickle_value {
     [[nodiscard]] std::string_view string() const { return {text, length}; }
 };
 
-/// What a name in a pickle may stand for. Nothing else is accepted, and none of it runs code of the file.
+/// What a name in a pickle may stand for. No other name is accepted, and no meaning runs code of the file.
 enum class pickle_meaning : std::uint8_t {
     ordered_dict,
     rebuild_tensor,
@@ -96,8 +96,8 @@ inline constexpr std::array<pickle_global, 24> pickle_globals = {{
 }};
 
 /// Reads the pickles that torch.save writes: protocol 2 with the opcodes of a state_dict, and the framing and memo
-/// opcodes that protocols 3 to 5 put around the same. It knows a dozen names and what each builds; anything else is
-/// refused by name, nothing is ever imported or called. Time is linear in the stream, memory is bounded by the limits.
+/// opcodes that protocols 3 to 5 add. It knows some twenty names and what each of them builds; it refuses every other
+/// name and never imports or calls anything. Time is linear in the stream, memory is bounded by the limits.
 class unpickler {
 public:
     static constexpr std::size_t most_values = std::size_t{1} << 20U;  // on the stack
@@ -136,44 +136,22 @@ public:
     unpickler(std::span<const std::byte> stream, std::string source) : stream_(stream), source_(std::move(source)) {}
 
     /// Reads one pickle, up to and including its STOP. Throws format_error.
-    pickle_value read() {
-        stack_.clear();
-        marks_.clear();
-        memo_.clear();
-        start_ = at_;
-        if (at_ >= stream_.size() || next<std::uint8_t>() != 0x80U) {
-            refuse("a pickle of protocol 2 to 5 is expected here");
-        }
-        at_ = start_;
-        while (step()) {
-        }
-        if (!marks_.empty() || stack_.size() != 1) {
-            refuse("the pickle stops with " + std::to_string(stack_.size()) + " values, expected one");
-        }
-        return stack_.back();
-    }
+    pickle_value read();
 
     /// Where the next pickle, or what follows the last one, starts.
     [[nodiscard]] std::size_t position() const { return at_; }
 
-    [[nodiscard]] const std::vector<pickle_value>& sequence(const pickle_value& v) const {
-        return sequences_[v.index()];
-    }
+    [[nodiscard]] const std::vector<pickle_value>& sequence(const pickle_value& v) const;
     [[nodiscard]] const members& dictionary(const pickle_value& v) const { return dictionaries_[v.index()]; }
     [[nodiscard]] const tensor& tensor_of(const pickle_value& v) const { return tensors_[v.index()]; }
     [[nodiscard]] const std::vector<storage>& storages() const { return storages_; }
     [[nodiscard]] const std::vector<storage_view>& storage_views() const { return views_; }
 
     /// Number of the storage with that key.
-    [[nodiscard]] std::optional<std::size_t> find_storage(std::string_view key) const {
-        const auto at = storage_of_key_.find(key);
-        return at == storage_of_key_.end() ? std::nullopt : std::optional<std::size_t>(at->second);
-    }
+    [[nodiscard]] std::optional<std::size_t> find_storage(std::string_view key) const;
 
     /// Throws format_error with the place of the last opcode.
-    [[noreturn]] void refuse(const std::string& what) const {
-        throw format_error(source_ + ", byte " + std::to_string(start_) + ": " + what);
-    }
+    [[noreturn]] void refuse(const std::string& what) const;
 
 private:
     template <class T> T next() {
@@ -185,477 +163,77 @@ private:
         return value;
     }
 
-    std::string_view next_text(std::uint64_t length) {
-        if (length > stream_.size() - at_) {
-            refuse("a string of " + std::to_string(length) + " bytes runs beyond the end of the pickle");
-        }
-        const auto text = as_text(stream_.subspan(at_, static_cast<std::size_t>(length)));
-        at_ += text.size();
-        return text;
-    }
+    std::string_view next_text(std::uint64_t length);
 
-    std::string_view next_line() {
-        constexpr std::size_t longest = 256;
-        const std::string_view rest = as_text(stream_.subspan(at_, std::min(longest, stream_.size() - at_)));
-        const std::size_t length = rest.find('\n');
-        if (length == std::string_view::npos) {
-            refuse("a name of a GLOBAL has no end within " + std::to_string(longest) + " bytes");
-        }
-        at_ += length + 1;
-        return rest.substr(0, length);
-    }
+    std::string_view next_line();
 
-    static pickle_value make(pickle_kind kind, std::int64_t integer = 0) {
-        pickle_value v;
-        v.kind = kind;
-        v.integer = integer;
-        return v;
-    }
+    static pickle_value make(pickle_kind kind, std::int64_t integer = 0);
 
-    static pickle_value make(pickle_kind kind, std::size_t index) {
-        return make(kind, static_cast<std::int64_t>(index));
-    }
+    static pickle_value make(pickle_kind kind, std::size_t index);
 
-    pickle_value make_text(std::string_view text, pickle_kind kind = pickle_kind::text) {
-        if (text.size() > 0xFFFFFFFFU) {
-            refuse("a string of " + std::to_string(text.size()) + " bytes");
-        }
-        pickle_value v;
-        v.kind = kind;
-        v.length = static_cast<std::uint32_t>(text.size());
-        v.text = text.data();
-        return v;
-    }
+    pickle_value make_text(std::string_view text, pickle_kind kind = pickle_kind::text);
 
-    void push(const pickle_value& v) {
-        if (stack_.size() == most_values) {
-            refuse("more than " + std::to_string(most_values) + " values on the stack");
-        }
-        stack_.push_back(v);
-    }
+    void push(const pickle_value& v);
 
     /// Values above the last MARK are all an opcode may take.
     [[nodiscard]] std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
 
-    pickle_value& top() {
-        if (stack_.size() <= floor()) {
-            refuse("an opcode needs more values than the stack has");
-        }
-        return stack_.back();
-    }
+    pickle_value& top();
 
-    pickle_value pop() {
-        const pickle_value v = top();
-        stack_.pop_back();
-        return v;
-    }
+    pickle_value pop();
 
     /// Takes the values above the last MARK, and the mark, off the stack.
-    std::vector<pickle_value> pop_marked() {
-        if (marks_.empty()) {
-            refuse("an opcode needs a MARK, and there is none");
-        }
-        const auto from = stack_.begin() + static_cast<std::ptrdiff_t>(marks_.back());
-        const std::vector<pickle_value> values(from, stack_.end());
-        stack_.erase(from, stack_.end());
-        marks_.pop_back();
-        return values;
-    }
+    std::vector<pickle_value> pop_marked();
 
-    void count_object() {
-        if (++objects_ > most_objects) {
-            refuse("more than " + std::to_string(most_objects) + " objects");
-        }
-    }
+    void count_object();
 
-    void count_members(std::size_t more) {
-        members_ += more;
-        if (members_ > most_members) {
-            refuse("containers with more than " + std::to_string(most_members) + " members in all");
-        }
-    }
+    void count_members(std::size_t more);
 
-    void push_sequence(pickle_kind kind, std::vector<pickle_value> values) {
-        count_object();
-        count_members(values.size());
-        push(make(kind, sequences_.size()));
-        sequences_.push_back(std::move(values));
-    }
+    void push_sequence(pickle_kind kind, std::vector<pickle_value> values);
 
-    void push_tuple(std::size_t length) {
-        std::vector<pickle_value> values(length);
-        for (std::size_t i = length; i-- > 0;) {
-            values[i] = pop();
-        }
-        push_sequence(pickle_kind::tuple, std::move(values));
-    }
+    void push_tuple(std::size_t length);
 
-    pickle_value new_dictionary() {
-        count_object();
-        dictionaries_.emplace_back();
-        return make(pickle_kind::dictionary, dictionaries_.size() - 1);
-    }
+    pickle_value new_dictionary();
 
-    void append(std::span<const pickle_value> values) {
-        const pickle_value& list = top();
-        if (list.is(pickle_kind::opaque)) {
-            return;
-        }
-        if (!list.is(pickle_kind::list)) {
-            refuse("something is appended to what is not a list");
-        }
-        count_members(values.size());
-        auto& sequence = sequences_[list.index()];
-        sequence.insert(sequence.end(), values.begin(), values.end());
-    }
+    void append(std::span<const pickle_value> values);
 
-    void set_items(std::span<const pickle_value> values) {
-        const pickle_value& target = top();
-        if (!target.is(pickle_kind::dictionary)) {
-            refuse("items are set in what is not a dictionary");
-        }
-        if (values.size() % 2 != 0) {
-            refuse("items are set from an odd number of values");
-        }
-        count_members(values.size());
-        auto& dictionary = dictionaries_[target.index()];
-        for (std::size_t i = 0; i < values.size(); i += 2) {
-            dictionary.emplace_back(values[i], values[i + 1]);
-        }
-    }
+    void set_items(std::span<const pickle_value> values);
 
-    void memoize(std::size_t number) {
-        const pickle_value v = top();
-        if (number >= most_memos) {
-            refuse("memo number " + std::to_string(number) + ", accepted are numbers below " +
-                   std::to_string(most_memos));
-        }
-        if (number >= memo_.size()) {
-            memo_.resize(number + 1, unset());
-        }
-        memo_[number] = v;
-    }
+    void memoize(std::size_t number);
 
-    void recall(std::size_t number) {
-        if (number >= memo_.size() || is_unset(memo_[number])) {
-            refuse("memo number " + std::to_string(number) + " was never stored");
-        }
-        push(memo_[number]);
-    }
+    void recall(std::size_t number);
 
     /// None never carries a number: one that does marks a memo that was not stored.
     static pickle_value unset() { return make(pickle_kind::none, std::int64_t{-1}); }
     static bool is_unset(const pickle_value& v) { return v.is(pickle_kind::none) && v.integer == -1; }
 
-    void push_global(std::string_view module, std::string_view name) {
-        for (std::size_t i = 0; i < pickle_globals.size(); ++i) {
-            if (pickle_globals[i].module == module && pickle_globals[i].name == name) {
-                push(make(pickle_kind::global, i));
-                return;
-            }
-        }
-        refuse("the file asks for " +
-               in_quotes(std::string(module.substr(0, 256)) + "." + std::string(name.substr(0, 256))) +
-               ", accepted are only the names that a state_dict of tensors needs (save it alone: "
-               "torch.save(model.state_dict(), file))");
-    }
+    void push_global(std::string_view module, std::string_view name);
 
-    void push_long(std::string_view bytes) {
-        if (bytes.size() > 8) {
-            push(make_text(bytes, pickle_kind::long_number));
-            return;
-        }
-        std::uint64_t value = 0;
-        for (std::size_t i = 0; i < bytes.size(); ++i) {
-            value |= static_cast<std::uint64_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
-        }
-        const bool negative = !bytes.empty() && (static_cast<unsigned char>(bytes.back()) & 0x80U) != 0;
-        if (negative && bytes.size() < 8) {
-            value |= ~std::uint64_t{0} << (8 * bytes.size());
-        }
-        push(make(pickle_kind::integer, static_cast<std::int64_t>(value)));
-    }
+    void push_long(std::string_view bytes);
 
-    void push_real() {
-        std::uint64_t big_endian = 0;
-        for (int i = 0; i < 8; ++i) {
-            big_endian = (big_endian << 8U) | next<std::uint8_t>();
-        }
-        pickle_value v;
-        v.kind = pickle_kind::real;
-        v.real = std::bit_cast<double>(big_endian);
-        push(v);
-    }
+    void push_real();
 
     /// Executes one opcode. False at STOP.
-    bool step() {
-        start_ = at_;
-        const auto opcode = next<std::uint8_t>();
-        switch (opcode) {
-        case 0x80: { // PROTO
-            const auto protocol = next<std::uint8_t>();
-            if (protocol < 2 || protocol > 5) {
-                refuse("pickle protocol " + std::to_string(protocol) + ", accepted are 2 to 5");
-            }
-            break;
-        }
-        case 0x95: next<std::uint64_t>(); break; // FRAME: its length only helps buffering
-        case '.': return false;
-        case '(':
-            if (marks_.size() == deepest) {
-                refuse("nested more than " + std::to_string(deepest) + " levels deep");
-            }
-            marks_.push_back(stack_.size());
-            break;
-        case 'c': {
-            const std::string_view module = next_line();
-            push_global(module, next_line());
-            break;
-        }
-        case 0x93: { // STACK_GLOBAL
-            const pickle_value name = pop();
-            const pickle_value module = pop();
-            if (!name.is(pickle_kind::text) || !module.is(pickle_kind::text)) {
-                refuse("a name is expected to be two strings");
-            }
-            push_global(module.string(), name.string());
-            break;
-        }
-        case 'R':    // REDUCE
-        case 0x81: { // NEWOBJ
-            const pickle_value arguments = pop();
-            const pickle_value callee = pop();
-            if (!callee.is(pickle_kind::global) || !arguments.is(pickle_kind::tuple)) {
-                refuse("something is built from what is not a name and a tuple");
-            }
-            push(build(pickle_globals[callee.index()], sequence(arguments)));
-            break;
-        }
-        case 'b': { // BUILD: the state of an OrderedDict or Parameter holds nothing of the tensors
-            pop();
-            const pickle_value& object = top();
-            if (!object.is(pickle_kind::dictionary) && !object.is(pickle_kind::tensor) &&
-                !object.is(pickle_kind::opaque)) {
-                refuse("a state is given to what has none");
-            }
-            break;
-        }
-        case 'Q': push(persistent(pop())); break;
-        case 'a': {
-            const pickle_value value = pop();
-            append(std::span(&value, 1));
-            break;
-        }
-        case 'e':  // APPENDS
-        case 0x90: // ADDITEMS
-            append(pop_marked());
-            break;
-        case 's': {
-            std::array<pickle_value, 2> item;
-            item[1] = pop();
-            item[0] = pop();
-            set_items(item);
-            break;
-        }
-        case 'u': set_items(pop_marked()); break;
-        case ')': push_sequence(pickle_kind::tuple, {}); break;
-        case 't': push_sequence(pickle_kind::tuple, pop_marked()); break;
-        case 0x85: push_tuple(1); break;
-        case 0x86: push_tuple(2); break;
-        case 0x87: push_tuple(3); break;
-        case ']': push_sequence(pickle_kind::list, {}); break;
-        case '}': push(new_dictionary()); break;
-        case 0x8F: push(make(pickle_kind::opaque)); break; // EMPTY_SET
-        case 0x91:                                         // FROZENSET
-            pop_marked();
-            push(make(pickle_kind::opaque));
-            break;
-        case 'N': push(make(pickle_kind::none)); break;
-        case 0x88: push(make(pickle_kind::boolean, std::int64_t{1})); break;
-        case 0x89: push(make(pickle_kind::boolean)); break;
-        case 'J': push(make(pickle_kind::integer, std::int64_t{next<std::int32_t>()})); break;
-        case 'K': push(make(pickle_kind::integer, std::int64_t{next<std::uint8_t>()})); break;
-        case 'M': push(make(pickle_kind::integer, std::int64_t{next<std::uint16_t>()})); break;
-        case 0x8A: push_long(next_text(next<std::uint8_t>())); break;
-        case 'G': push_real(); break;
-        case 'X': push(make_text(next_text(next<std::uint32_t>()))); break;
-        case 0x8C: push(make_text(next_text(next<std::uint8_t>()))); break;
-        case 0x8D: push(make_text(next_text(next<std::uint64_t>()))); break;
-        case 'U': push(make_text(next_text(next<std::uint8_t>()))); break; // Python 2's str
-        case 'T': push(make_text(next_text(next<std::uint32_t>()))); break;
-        case 'C': skip_bytes(next<std::uint8_t>()); break;
-        case 'B': skip_bytes(next<std::uint32_t>()); break;
-        case 0x8E: skip_bytes(next<std::uint64_t>()); break;
-        case 'h': recall(next<std::uint8_t>()); break;
-        case 'j': recall(next<std::uint32_t>()); break;
-        case 'q': memoize(next<std::uint8_t>()); break;
-        case 'r': memoize(next<std::uint32_t>()); break;
-        case 0x94: memoize(memo_.size()); break;
-        default:
-            refuse("pickle opcode 0x" + hexadecimal(std::as_bytes(std::span(&opcode, 1))) +
-                   " is not accepted, a state_dict does not need it");
-        }
-        return true;
-    }
+    bool step();
 
-    void skip_bytes(std::uint64_t length) {
-        next_text(length);
-        push(make(pickle_kind::opaque));
-    }
+    void skip_bytes(std::uint64_t length);
 
-    pickle_value build(const pickle_global& callee, const std::vector<pickle_value>& arguments) {
-        switch (callee.meaning) {
-        case pickle_meaning::ordered_dict: return build_dictionary(arguments);
-        case pickle_meaning::rebuild_tensor:
-        case pickle_meaning::rebuild_tensor_v2: return build_tensor(callee, arguments);
-        case pickle_meaning::rebuild_parameter:
-        case pickle_meaning::parameter:
-            if (arguments.empty() || !arguments.front().is(pickle_kind::tensor)) {
-                refuse("a Parameter that is not made of a tensor");
-            }
-            return arguments.front();
-        case pickle_meaning::inert: return make(pickle_kind::opaque);
-        default: refuse("the file builds a " + in_quotes(callee.name) + " by itself, accepted are storages of tensors");
-        }
-    }
+    pickle_value build(const pickle_global& callee, const std::vector<pickle_value>& arguments);
 
     /// OrderedDict() and, as Python 2 wrote it, OrderedDict([[key, value], ...]).
-    pickle_value build_dictionary(const std::vector<pickle_value>& arguments) {
-        const bool pairs = arguments.size() == 1 && arguments.front().is(pickle_kind::list);
-        if (!arguments.empty() && !pairs) {
-            refuse("an OrderedDict of something other than a list of pairs");
-        }
-        const pickle_value result = new_dictionary();
-        if (pairs) {
-            const auto& items = sequence(arguments.front());
-            count_members(2 * items.size());
-            for (const pickle_value& item : items) {
-                const bool pair =
-                    (item.is(pickle_kind::list) || item.is(pickle_kind::tuple)) && sequence(item).size() == 2;
-                if (!pair) {
-                    refuse("an OrderedDict of something other than a list of pairs");
-                }
-                dictionaries_.back().emplace_back(sequence(item)[0], sequence(item)[1]);
-            }
-        }
-        return result;
-    }
+    pickle_value build_dictionary(const std::vector<pickle_value>& arguments);
 
-    std::uint64_t non_negative(const pickle_value& v, const char* what) const {
-        if (!v.is(pickle_kind::integer) || v.integer < 0) {
-            refuse(std::string(what) + " must be a non-negative integer" +
-                   (v.is(pickle_kind::integer) ? ", found " + std::to_string(v.integer) : ""));
-        }
-        return static_cast<std::uint64_t>(v.integer);
-    }
+    std::uint64_t non_negative(const pickle_value& v, const char* what) const;
 
-    std::vector<std::int64_t> extents(const pickle_value& v, const char* what) const {
-        if (!v.is(pickle_kind::tuple) || sequence(v).size() > longest_axes) {
-            refuse(std::string(what) + " of a tensor must be a tuple of up to " + std::to_string(longest_axes) +
-                   " integers");
-        }
-        std::vector<std::int64_t> values;
-        values.reserve(sequence(v).size());
-        for (const pickle_value& extent : sequence(v)) {
-            values.push_back(static_cast<std::int64_t>(non_negative(extent, what)));
-        }
-        return values;
-    }
+    std::vector<std::int64_t> extents(const pickle_value& v, const char* what) const;
 
     /// _rebuild_tensor(storage, offset, size, strides) and _rebuild_tensor_v2(..., requires_grad, hooks[, metadata]).
-    pickle_value build_tensor(const pickle_global& callee, const std::vector<pickle_value>& arguments) {
-        const bool enough = callee.meaning == pickle_meaning::rebuild_tensor
-                                ? arguments.size() == 4
-                                : arguments.size() == 6 || arguments.size() == 7;
-        if (!enough || !arguments[0].is(pickle_kind::storage)) {
-            refuse(std::string(callee.name) + " with " + std::to_string(arguments.size()) +
-                   " arguments that do not describe a tensor");
-        }
-        tensor t;
-        t.view = arguments[0].index();
-        t.offset = non_negative(arguments[1], "the storage offset of a tensor");
-        t.shape = extents(arguments[2], "the size");
-        t.strides = extents(arguments[3], "the strides");
-        check_inside(t, views_[t.view].numel);
-        count_object();
-        count_members(2 * t.shape.size());
-        tensors_.push_back(std::move(t));
-        return make(pickle_kind::tensor, tensors_.size() - 1);
-    }
+    pickle_value build_tensor(const pickle_global& callee, const std::vector<pickle_value>& arguments);
 
-    void check_inside(tensor& t, std::uint64_t available) const {
-        const auto describe = [&] {
-            return "a tensor of shape " + to_string(t.shape) + ", strides " + to_string(t.strides) + " at offset " +
-                   std::to_string(t.offset);
-        };
-        if (t.shape.size() != t.strides.size()) {
-            refuse(describe() + " has different numbers of extents and strides");
-        }
-        std::uint64_t count = 1;
-        std::uint64_t last = t.offset;
-        bool fits = true;
-        for (std::size_t axis = 0; axis < t.shape.size(); ++axis) {
-            const auto extent = static_cast<std::uint64_t>(t.shape[axis]);
-            std::uint64_t reach = 0;
-            fits = fits && checked_multiply(count, extent, count);
-            if (extent > 1) {
-                fits = fits && checked_multiply(extent - 1, static_cast<std::uint64_t>(t.strides[axis]), reach) &&
-                       checked_add(last, reach, last);
-            }
-        }
-        if (count == 0 && fits) {
-            t.offset = 0; // nothing is read, so any offset would do
-            return;
-        }
-        if (!fits || last >= available) {
-            refuse(describe() + " does not fit its storage of " + std::to_string(available) + " elements");
-        }
-        if (count > available && count > most_expanded) {
-            refuse(describe() + " expands a storage of " + std::to_string(available) + " elements to " +
-                   std::to_string(count) + ", accepted are up to " + std::to_string(most_expanded));
-        }
-    }
+    void check_inside(tensor& t, std::uint64_t available) const;
 
     /// ('storage', type, key, location, numel[, None or (view key, offset, numel)])
-    pickle_value persistent(const pickle_value& id) {
-        if (!id.is(pickle_kind::tuple)) {
-            refuse("a persistent id that is not a tuple");
-        }
-        const auto& fields = sequence(id);
-        const bool described = (fields.size() == 5 || fields.size() == 6) && fields[0].is(pickle_kind::text) &&
-                               fields[0].string() == "storage" && fields[1].is(pickle_kind::global) &&
-                               pickle_globals[fields[1].index()].meaning == pickle_meaning::storage_type &&
-                               fields[2].is(pickle_kind::text) && fields[3].is(pickle_kind::text);
-        if (!described) {
-            refuse("a persistent id that does not describe a storage");
-        }
-        const storage s{fields[2].string(), pickle_globals[fields[1].index()].type,
-                        non_negative(fields[4], "the size of a storage")};
-        const auto [at, fresh] = storage_of_key_.try_emplace(s.key, storages_.size());
-        if (fresh) {
-            count_object();
-            storages_.push_back(s);
-        } else if (storages_[at->second].type != s.type || storages_[at->second].numel != s.numel) {
-            refuse("storage " + in_quotes(s.key) + " is described twice and differently");
-        }
-        storage_view view{at->second, 0, s.numel};
-        if (fields.size() == 6 && !fields[5].is(pickle_kind::none)) {
-            const bool range = fields[5].is(pickle_kind::tuple) && sequence(fields[5]).size() == 3;
-            if (!range) {
-                refuse("a view of storage " + in_quotes(s.key) + " that is not (key, offset, size)");
-            }
-            view.offset = non_negative(sequence(fields[5])[1], "the offset of a storage view");
-            view.numel = non_negative(sequence(fields[5])[2], "the size of a storage view");
-            if (view.offset > s.numel || view.numel > s.numel - view.offset) {
-                refuse("a view of " + std::to_string(view.numel) + " elements at offset " +
-                       std::to_string(view.offset) + " does not fit storage " + in_quotes(s.key) + " of " +
-                       std::to_string(s.numel));
-            }
-        }
-        count_object();
-        views_.push_back(view);
-        return make(pickle_kind::storage, views_.size() - 1);
-    }
+    pickle_value persistent(const pickle_value& id);
 
     std::span<const std::byte> stream_;
     std::string source_;
@@ -674,4 +252,10 @@ private:
     std::size_t members_ = 0;
 };
 
-} // namespace repaint::detail
+} // namespace detail
+
+} // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/io/pickle.ipp>
+#endif

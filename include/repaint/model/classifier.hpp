@@ -1,19 +1,11 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <map>
-#include <memory>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include <repaint/backend/taped.hpp>
-#include <repaint/diffusion/process.hpp>
 #include <repaint/model/encoder.hpp>
 #include <repaint/model/timestep_embedding.hpp>
 #include <repaint/model/unet_config.hpp>
@@ -23,155 +15,61 @@
 namespace repaint {
 
 /// How a classifier makes one vector of an image's features. adaptive: the mean over the pixels. attention: attention
-/// over the pixels and their mean (Radford et al. 2021). spatial, spatial_v2: the means after every step down, then two
-/// linear layers with ReLU, or with a norm and SiLU, between them.
+/// over the pixels and their mean (Radford et al. 2021). spatial: the means after every step down, then two linear
+/// layers with a ReLU between them. spatial_v2: as spatial, with a norm and a SiLU instead of the ReLU.
 enum class classifier_pool { adaptive, attention, spatial, spatial_v2 };
+
+/// "adaptive", "attention", "spatial", "spatial_v2".
+[[nodiscard]] std::string to_string(classifier_pool pool);
 
 /// The architecture of a guided-diffusion classifier (Dhariwal and Nichol 2021, section 4).
 struct classifier_config {
-    unet_config body; ///< its way down and middle block; out_channels is not used
+    unet_config body; ///< the way down and the middle block; out_channels is not used
     classifier_pool pool = classifier_pool::attention;
     int classes = 1000;
-    int image_size = 0; ///< rows and columns that attention pooling is made for; 0: any
+    int image_size = 0; ///< rows and columns of the images that attention pooling is made for; 0: any
     int hidden = 2048;  ///< width between the linear layers of spatial and spatial_v2
 };
 
 /// Throws shape_error unless images (n, c, h, w) fit the classifier.
-inline void check_image_shape(const classifier_config& config, const shape4& images) {
-    check_image_shape(config.body, images);
-    if (config.image_size > 0 && (images.h != config.image_size || images.w != config.image_size)) {
-        throw shape_error("the classifier takes images of " + std::to_string(config.image_size) + "x" +
-                          std::to_string(config.image_size) + ", got " + std::to_string(images.w) + "x" +
-                          std::to_string(images.h));
-    }
-}
+void check_image_shape(const classifier_config& config, const shape4& images);
 
-/// Throws std::invalid_argument unless there is a label and every one is a class that the classifier knows.
-inline void check_labels(const classifier_config& config, std::span<const int> labels) {
-    const std::string known = "0 to " + std::to_string(config.classes - 1);
-    if (labels.empty()) {
-        throw std::invalid_argument("a classifier guides towards a class: give a label from " + known +
-                                    " for each picture");
-    }
-    for (const int label : labels) {
-        if (label < 0 || label >= config.classes) {
-            throw std::invalid_argument("label " + std::to_string(label) + " is out of range, the classifier knows " +
-                                        known);
-        }
-    }
-}
+/// Throws std::invalid_argument unless there are labels and each is 0 to classes - 1.
+void check_labels(const classifier_config& config, std::span<const int> labels);
 
-/// Throws std::invalid_argument unless the classifier can guide the network: it takes the same images and, where the
-/// network takes labels, knows the same classes.
-inline void check_guides(const classifier_config& config, const unet_config& network) {
-    if (config.body.in_channels != network.in_channels) {
-        throw std::invalid_argument("the classifier takes images of " + std::to_string(config.body.in_channels) +
-                                    " channels, the network that it is to guide images of " +
-                                    std::to_string(network.in_channels));
-    }
-    if (network.classes > 0 && config.classes != network.classes) {
-        throw std::invalid_argument("the classifier knows " + std::to_string(config.classes) +
-                                    " classes, the network that it is to guide " + std::to_string(network.classes) +
-                                    ": a label has to mean the same to both");
-    }
-}
+/// Throws std::invalid_argument unless the classifier can guide the network: both take images of as many channels and,
+/// when the network takes labels, know as many classes.
+void check_guides(const classifier_config& config, const unet_config& network);
 
-/// The classifier of noisy images that classifier guidance asks: half a U-Net and a head, written over the primitives
-/// of an encoder_backend. Immutable after construction.
+namespace detail {
+
+/// qkv * position + bias, (1, 3c, 1, tokens): what the embedding of the positions adds behind the projection. qkv: (3c,
+/// c, 1, 1), bias: (3c, 1, 1, 1), position: (c, tokens, 1, 1). Zeros when one of them has no values.
+host_tensor projected_positions(const host_weights& qkv, const host_weights& bias, const host_weights& position);
+
+/// A batch of one image as a batch of `images` equal ones.
+host_tensor repeated(const host_tensor& one, int images);
+
+} // namespace detail
+
+/// The classifier of noisy images for classifier guidance: half a U-Net and a head, written over the primitives of an
+/// encoder_backend. Immutable after construction.
 template <encoder_backend B> class classifier {
 public:
-    /// Packs the weights it takes from `weights`, which keeps the account of missing, mis-shaped and unused names.
-    classifier(B& b, const classifier_config& config, weight_map& weights)
-        : config_(config), mlp_(b, config.body, weights), body_(b, config.body, weights) {
-        const int channels = body_.step_channels().back();
-        switch (config.pool) {
-        case classifier_pool::adaptive:
-            norm_ = norm(b, weights, "out.0", channels);
-            logits_ = linear(b, weights, "out.3", config.classes, channels);
-            break;
-        case classifier_pool::attention: {
-            norm_ = norm(b, weights, "out.0", channels);
-            const int side = config.image_size / config.body.size_multiple();
-            const auto position = weights.take("out.2.positional_embedding", {channels, 1 + side * side, 1, 1});
-            const auto qkv = weights.take("out.2.qkv_proj.weight", {3 * channels, channels, 1, 1});
-            const auto bias = weights.take("out.2.qkv_proj.bias", {3 * channels, 1, 1, 1});
-            qkv_ = b.pack_conv2d(qkv, {bias.shape, nullptr});
-            position_ = projected(qkv, bias, position);
-            logits_ = linear(b, weights, "out.2.c_proj", config.classes, channels);
-            break;
-        }
-        case classifier_pool::spatial:
-        case classifier_pool::spatial_v2: {
-            int features = channels;
-            for (const int step : body_.step_channels()) {
-                features += step;
-            }
-            hidden_ = linear(b, weights, "out.0", config.hidden, features);
-            if (config.pool == classifier_pool::spatial_v2) {
-                norm_ = norm(b, weights, "out.1", config.hidden);
-            }
-            logits_ = linear(b, weights, config.pool == classifier_pool::spatial ? "out.2" : "out.3", config.classes,
-                             config.hidden);
-            break;
-        }
-        }
-    }
+    /// Takes its weights from `weights` and packs them; weights.finish() tells what was missing, mis-shaped or left
+    /// over.
+    classifier(B& b, const classifier_config& config, weight_map& weights);
 
     [[nodiscard]] const classifier_config& config() const { return config_; }
 
-    /// The embedding of one timestep, as the classifier was trained to read it.
-    template <executes<B> E> [[nodiscard]] network_embedding<E> embed(E& b, float timestep) const {
-        const auto shared = mlp_(b, timestep, {});
-        network_embedding<E> result;
-        body_.for_each_residual(
-            [&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
-        return result;
-    }
+    /// The embedding of one timestep, on the scale that the classifier was trained with.
+    template <executes<B> E> [[nodiscard]] network_embedding<E> embed(E& b, float timestep) const;
 
     /// x: (n, in_channels, h, w) -> the logits of the classes, (n, classes, 1, m), in the first column. Throws
     /// shape_error as check_image_shape.
     template <executes<B> E>
     requires encoder_backend<E>
-    [[nodiscard]] tensor_of<E> operator()(E& b, const tensor_of<E>& x, const network_embedding<E>& e) const {
-        check_image_shape(config_, x.shape());
-        std::size_t next = 0;
-        std::optional<tensor_of<E>> last;
-        std::optional<tensor_of<E>> means; // of all steps so far, (n, c_0 + c_1 + ..., 1, 1)
-        const auto gather = [&](const tensor_of<E>& step) {
-            auto mean = ops::mean(b, step);
-            means = means ? ops::concat(b, std::move(*means), std::move(mean)) : std::move(mean);
-        };
-        const bool spatial = config_.pool == classifier_pool::spatial || config_.pool == classifier_pool::spatial_v2;
-        auto h = body_(b, x, e, next, [&](tensor_of<E> step) -> const tensor_of<E>& {
-            if (spatial) {
-                gather(step);
-            }
-            last = std::move(step);
-            return *last;
-        });
-        last.reset();
-        const group_norm_options normalised{config_.body.norm_groups, config_.body.norm_epsilon, activation::silu};
-        switch (config_.pool) {
-        case classifier_pool::adaptive:
-            h = ops::group_norm(b, h, *norm_, normalised);
-            return ops::linear(b, ops::mean(b, h), *logits_);
-        case classifier_pool::attention: {
-            h = ops::prepend_mean(b, ops::group_norm(b, h, *norm_, normalised)); // (n, c, 1, 1 + h w)
-            const auto position = b.upload(repeated(*position_, h.shape().n));
-            h = ops::conv2d(b, h, *qkv_, {}, &position); // (n, 3c, 1, 1 + h w)
-            h = ops::attention(b, h, config_.body.heads_for(h.shape().c / 3, "out.2"));
-            return ops::conv2d(b, h, *logits_);
-        }
-        default:
-            gather(h);
-            h = ops::linear(b, *means, *hidden_,
-                            config_.pool == classifier_pool::spatial ? activation::relu : activation::none);
-            if (norm_) {
-                h = ops::group_norm(b, h, *norm_, normalised);
-            }
-            return ops::linear(b, h, *logits_);
-        }
-    }
+    [[nodiscard]] tensor_of<E> operator()(E& b, const tensor_of<E>& x, const network_embedding<E>& e) const;
 
 private:
     static norm_weights_of<B> norm(B& b, weight_map& weights, const std::string& name, int channels) {
@@ -184,39 +82,6 @@ private:
                              weights.take(name + ".bias", {out, 1, 1, 1}));
     }
 
-    /// qkv * position + bias, (1, 3c, 1, tokens): what the embedding of the positions adds after the projection. Zeros
-    /// where the weights have no values.
-    static host_tensor projected(const host_weights& qkv, const host_weights& bias, const host_weights& position) {
-        const int channels = position.shape.n;
-        const int tokens = position.shape.c;
-        host_tensor result({1, qkv.shape.n, 1, tokens});
-        if (!qkv.values || !bias.values || !position.values) {
-            return result;
-        }
-        for (int row = 0; row < qkv.shape.n; ++row) {
-            const float* weight = qkv.values.get() + static_cast<std::size_t>(row) * static_cast<std::size_t>(channels);
-            for (int token = 0; token < tokens; ++token) {
-                double sum = static_cast<double>(bias.values.get()[row]);
-                for (int c = 0; c < channels; ++c) {
-                    sum += static_cast<double>(weight[c]) *
-                           static_cast<double>(
-                               position.values.get()[static_cast<std::size_t>(c) * static_cast<std::size_t>(tokens) +
-                                                     static_cast<std::size_t>(token)]);
-                }
-                result(0, row, 0, token) = static_cast<float>(sum);
-            }
-        }
-        return result;
-    }
-
-    static host_tensor repeated(const host_tensor& one, int images) {
-        host_tensor all({images, one.shape().c, one.shape().h, one.shape().w});
-        for (int n = 0; n < images; ++n) {
-            std::copy(one.values().begin(), one.values().end(), all.image(n).begin());
-        }
-        return all;
-    }
-
     classifier_config config_;
     embedding_mlp<B> mlp_;
     encoder<B> body_;
@@ -227,82 +92,98 @@ private:
     std::optional<conv2d_weights_of<B>> logits_;
 };
 
-/// The cotangent of sum over images of scale * log softmax(logits)[label], zero but for the first column. logits:
-/// (n, classes, 1, m). Throws std::invalid_argument unless there is one label in range for each image.
-inline host_tensor class_cotangent(const host_tensor& logits, std::span<const int> labels, float scale) {
-    const shape4 s = logits.shape();
-    if (labels.size() != static_cast<std::size_t>(s.n)) {
-        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given to guide " +
-                                    std::to_string(s.n) + " images");
+template <encoder_backend B>
+classifier<B>::classifier(B& b, const classifier_config& config, weight_map& weights)
+    : config_(config), mlp_(b, config.body, weights), body_(b, config.body, weights) {
+    const int channels = body_.step_channels().back();
+    switch (config.pool) {
+    case classifier_pool::adaptive:
+        norm_ = norm(b, weights, "out.0", channels);
+        logits_ = linear(b, weights, "out.3", config.classes, channels);
+        break;
+    case classifier_pool::attention: {
+        norm_ = norm(b, weights, "out.0", channels);
+        const int side = config.image_size / config.body.size_multiple();
+        const auto position = weights.take("out.2.positional_embedding", {channels, 1 + side * side, 1, 1});
+        const auto qkv = weights.take("out.2.qkv_proj.weight", {3 * channels, channels, 1, 1});
+        const auto bias = weights.take("out.2.qkv_proj.bias", {3 * channels, 1, 1, 1});
+        qkv_ = b.pack_conv2d(qkv, {bias.shape, nullptr});
+        position_ = detail::projected_positions(qkv, bias, position);
+        logits_ = linear(b, weights, "out.2.c_proj", config.classes, channels);
+        break;
     }
-    host_tensor result(s);
-    for (int n = 0; n < s.n; ++n) {
-        const int label = labels[static_cast<std::size_t>(n)];
-        if (label < 0 || label >= s.c) {
-            throw std::invalid_argument("label " + std::to_string(label) +
-                                        " is out of range, the classifier knows 0 to " + std::to_string(s.c - 1));
+    case classifier_pool::spatial:
+    case classifier_pool::spatial_v2: {
+        int features = channels;
+        for (const int step : body_.step_channels()) {
+            features += step;
         }
-        double largest = static_cast<double>(logits(n, 0, 0, 0));
-        for (int c = 1; c < s.c; ++c) {
-            largest = std::max(largest, static_cast<double>(logits(n, c, 0, 0)));
+        hidden_ = linear(b, weights, "out.0", config.hidden, features);
+        if (config.pool == classifier_pool::spatial_v2) {
+            norm_ = norm(b, weights, "out.1", config.hidden);
         }
-        double sum = 0.0;
-        for (int c = 0; c < s.c; ++c) {
-            sum += std::exp(static_cast<double>(logits(n, c, 0, 0)) - largest);
-        }
-        for (int c = 0; c < s.c; ++c) {
-            const double share = std::exp(static_cast<double>(logits(n, c, 0, 0)) - largest) / sum;
-            result(n, c, 0, 0) = scale * static_cast<float>((c == label ? 1.0 : 0.0) - share);
-        }
+        logits_ = linear(b, weights, config.pool == classifier_pool::spatial ? "out.2" : "out.3", config.classes,
+                         config.hidden);
+        break;
     }
+    }
+}
+
+template <encoder_backend B>
+template <executes<B> E>
+network_embedding<E> classifier<B>::embed(E& b, float timestep) const {
+    const auto shared = mlp_(b, timestep, {});
+    network_embedding<E> result;
+    body_.for_each_residual(
+        [&](const residual_block<B>& block) { result.projections.push_back(block.project(b, shared)); });
     return result;
 }
 
-/// Classifier guidance (Dhariwal and Nichol 2021, algorithm 1): a `guide` that returns
-/// scale * d log p(label | x_t, t) / d x_t. What depends on the timestep alone is kept. The classifier and the process
-/// must outlive it.
-template <differentiable_backend B> class class_guidance {
-public:
-    /// labels: one per image. timestep_scale: what the classifier is told per training timestep. Throws
-    /// std::invalid_argument as check_labels.
-    class_guidance(const classifier<B>& network, const diffusion_process& process, std::vector<int> labels, float scale,
-                   double timestep_scale = 1.0, tape_memory memory = tape_memory::keep)
-        : network_(&network), process_(&process), labels_(std::move(labels)), scale_(scale),
-          timestep_scale_(timestep_scale), memory_(memory) {
-        check_labels(network.config(), labels_);
-    }
-
-    /// x_t (n, c, h, w), t: index of the process -> (n, c, h, w). Throws std::invalid_argument as class_cotangent.
-    [[nodiscard]] tensor_of<B> operator()(B& b, const tensor_of<B>& x, int t) {
-        auto known = embeddings_.find(t);
-        if (known == embeddings_.end()) {
-            const auto timestep = static_cast<float>(process_->schedule.timestep(t) * timestep_scale_);
-            known = embeddings_.emplace(t, std::make_shared<network_embedding<B>>(network_->embed(b, timestep))).first;
+template <encoder_backend B> template <executes<B> E>
+requires encoder_backend<E> tensor_of<E> classifier<B>::operator()(E& b, const tensor_of<E>& x,
+                                                                   const network_embedding<E>& e) const {
+    check_image_shape(config_, x.shape());
+    std::size_t next = 0;
+    std::optional<tensor_of<E>> last;
+    std::optional<tensor_of<E>> means; // of all steps so far, (n, c_0 + c_1 + ..., 1, 1)
+    const auto gather = [&](const tensor_of<E>& step) {
+        auto mean = ops::mean(b, step);
+        means = means ? ops::concat(b, std::move(*means), std::move(mean)) : std::move(mean);
+    };
+    const bool spatial = config_.pool == classifier_pool::spatial || config_.pool == classifier_pool::spatial_v2;
+    auto h = body_(b, x, e, next, [&](tensor_of<E> step) -> const tensor_of<E>& {
+        if (spatial) {
+            gather(step);
         }
-        return gradient(b, x, *known->second);
+        last = std::move(step);
+        return *last;
+    });
+    last.reset();
+    const group_norm_options normalised{config_.body.norm_groups, config_.body.norm_epsilon, activation::silu};
+    switch (config_.pool) {
+    case classifier_pool::adaptive:
+        h = ops::group_norm(b, h, *norm_, normalised);
+        return ops::linear(b, ops::mean(b, h), *logits_);
+    case classifier_pool::attention: {
+        h = ops::prepend_mean(b, ops::group_norm(b, h, *norm_, normalised)); // (n, c, 1, 1 + h w)
+        const auto position = b.upload(detail::repeated(*position_, h.shape().n));
+        h = ops::conv2d(b, h, *qkv_, {}, &position); // (n, 3c, 1, 1 + h w)
+        h = ops::attention(b, h, config_.body.heads_for(h.shape().c / 3, "out.2"));
+        return ops::conv2d(b, h, *logits_);
     }
-
-    /// The same under a given embedding.
-    [[nodiscard]] tensor_of<B> gradient(B& b, const tensor_of<B>& x, const network_embedding<B>& e) const {
-        taped<B> tape(b, memory_);
-        network_embedding<taped<B>> constants;
-        for (const auto& projection : e.projections) {
-            constants.projections.push_back(tape.constant(projection));
+    default:
+        gather(h);
+        h = ops::linear(b, *means, *hidden_,
+                        config_.pool == classifier_pool::spatial ? activation::relu : activation::none);
+        if (norm_) {
+            h = ops::group_norm(b, h, *norm_, normalised);
         }
-        const auto input = tape.watch(x);
-        const auto logits = (*network_)(tape, input, constants);
-        const auto cotangent = class_cotangent(tape.download(logits), labels_, scale_);
-        return tape.pullback(logits, b.upload(cotangent));
+        return ops::linear(b, h, *logits_);
     }
-
-private:
-    const classifier<B>* network_;
-    const diffusion_process* process_;
-    std::vector<int> labels_;
-    float scale_;
-    double timestep_scale_;
-    tape_memory memory_;
-    std::map<int, std::shared_ptr<const network_embedding<B>>> embeddings_; // shared: a guide is copied
-};
+}
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/classifier.ipp>
+#endif

@@ -1,80 +1,35 @@
 #pragma once
 
-#include <algorithm>
-#include <cstddef>
-#include <memory>
-#include <utility>
-
 #include <repaint/core/host_weights.hpp>
-#include <repaint/core/shape.hpp>
 
-/// What families of networks do beside the common path, folded into the weights: no backend needs a primitive for it.
-/// Null values stay null.
+/// Weights rearranged and rescaled on their way to a backend, so that no backend needs a primitive for what only some
+/// families of networks do. Weights whose values are null give weights whose values are null.
 namespace repaint {
 
 namespace detail {
 
-inline host_weights owning(const shape4& shape, std::shared_ptr<float[]> values) {
-    float* const first = values.get();
-    return {shape, std::shared_ptr<const float>(std::move(values), first)};
-}
+/// Every value divided by the divisor.
+host_weights divided(const host_weights& w, double divisor);
+
+/// The weights (channels, channels, 1, 1) of a 1x1 convolution that multiplies every channel by `factor`. with_values:
+/// false: only the shape.
+host_weights scaling(int channels, double factor, bool with_values);
+
+/// A bias (channels, 1, 1, 1) of `value` everywhere. with_values: false: only the shape.
+host_weights constant_bias(int channels, double value, bool with_values);
+
+/// Kernels (out, in, k, k) as (out, in, k + 1, k + 1) with zeros in the first row and column. A convolution with
+/// padding p then gives what the original gives with padding p - 1 above and left of the image and p below and right of
+/// it.
+host_weights padded_in_front(const host_weights& w);
+
+/// The rows of a qkv weight or bias, reordered from [q k v of head 0 | q k v of head 1 | ...] to [Q | K | V].
+host_weights grouped_by_role(const host_weights& per_head, int heads);
 
 } // namespace detail
 
-/// Every value divided by the divisor.
-inline host_weights divided(const host_weights& w, double divisor) {
-    if (!w.values || divisor == 1.0) {
-        return w;
-    }
-    std::shared_ptr<float[]> values(new float[w.shape.size()]);
-    std::transform(w.values.get(), w.values.get() + w.shape.size(), values.get(),
-                   [divisor](float value) { return static_cast<float>(static_cast<double>(value) / divisor); });
-    return detail::owning(w.shape, std::move(values));
-}
-
-/// A 1x1 convolution that multiplies every one of `channels` channels by `factor`; without values only its shape.
-inline host_weights scaling(int channels, double factor, bool with_values) {
-    const shape4 shape{channels, channels, 1, 1};
-    if (!with_values) {
-        return {shape, nullptr};
-    }
-    std::shared_ptr<float[]> values(new float[shape.size()]());
-    float* diagonal = values.get();
-    for (int c = 0; c < channels; ++c, diagonal += channels + 1) {
-        *diagonal = static_cast<float>(factor);
-    }
-    return detail::owning(shape, std::move(values));
-}
-
-/// A bias of `channels` times `value`; without values only its shape.
-inline host_weights constant_bias(int channels, double value, bool with_values) {
-    const shape4 shape{channels, 1, 1, 1};
-    if (!with_values) {
-        return {shape, nullptr};
-    }
-    std::shared_ptr<float[]> values(new float[shape.size()]);
-    std::fill_n(values.get(), shape.size(), static_cast<float>(value));
-    return detail::owning(shape, std::move(values));
-}
-
-/// Kernels (out, in, k, k) as (out, in, k + 1, k + 1) with zeros in the first row and column: with padding p the result
-/// is that of the original with padding p - 1 before the image and p behind it.
-inline host_weights padded_in_front(const host_weights& w) {
-    const shape4 from = w.shape;
-    const shape4 to{from.n, from.c, from.h + 1, from.w + 1};
-    if (!w.values) {
-        return {to, nullptr};
-    }
-    std::shared_ptr<float[]> values(new float[to.size()]());
-    const std::size_t kernels = static_cast<std::size_t>(from.n) * static_cast<std::size_t>(from.c);
-    for (std::size_t kernel = 0; kernel < kernels; ++kernel) {
-        for (int row = 0; row < from.h; ++row) {
-            const float* source = w.values.get() + kernel * from.plane() + static_cast<std::size_t>(row * from.w);
-            std::copy_n(source, from.w,
-                        values.get() + kernel * to.plane() + static_cast<std::size_t>((row + 1) * to.w + 1));
-        }
-    }
-    return detail::owning(to, std::move(values));
-}
-
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/folded_weights.ipp>
+#endif

@@ -1,23 +1,10 @@
 #pragma once
 
-#include <algorithm>
-#include <array>
-#include <cmath>
-#include <cstddef>
-#include <cstdint>
-#include <optional>
-#include <set>
-#include <span>
-#include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
-#include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
 #include <repaint/io/stored_tensor.hpp>
-#include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
+#include <repaint/model/family_model.hpp>
 #include <repaint/model/settings.hpp>
 #include <repaint/model/unet_config.hpp>
 
@@ -27,361 +14,36 @@ namespace repaint {
 
 namespace detail {
 
-/// Everything about the architecture that names and shapes tell. Throws format_error, naming the tensor, when they do
-/// not describe a guided-diffusion U-Net.
-inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
-    const auto block = [](const char* side, int index) { return std::string(side) + "." + std::to_string(index); };
-    unet_config config;
-    config.in_channels = required_shape(file, "input_blocks.0.0.weight", 4)[1];
-    config.model_channels = required_shape(file, "time_embed.0.weight", 2)[1];
-    config.out_channels = required_shape(file, "out.2.weight", 4)[0];
-    if (has_tensor(file, "label_emb.weight")) {
-        config.classes = required_shape(file, "label_emb.weight", 2)[0];
-    }
-
-    // The first output block that ends in an upsampling is the last of the deepest level: res_blocks + 1 of them a
-    // level.
-    const int outputs = count_blocks(file, "output_blocks");
-    config.res_blocks = outputs - 1;
-    for (int i = 0; i < outputs; ++i) {
-        const bool upsamples = [&] {
-            for (const char* child : {".1", ".2"}) {
-                const std::string name = block("output_blocks", i) + child;
-                if (has_tensor(file, name + ".conv.weight") || has_tensor(file, name + ".in_layers.0.weight")) {
-                    return true;
-                }
-            }
-            return false;
-        }();
-        if (upsamples) {
-            config.res_blocks = i;
-            break;
-        }
-    }
-    if (config.res_blocks < 1 || outputs % (config.res_blocks + 1) != 0) {
-        throw format_error(file.path.string() + ": its " + std::to_string(outputs) +
-                           " output_blocks do not divide into levels of a guided-diffusion U-Net");
-    }
-    const int levels = outputs / (config.res_blocks + 1);
-    if (levels > 12) {
-        throw format_error(file.path.string() + ": a U-Net of " + std::to_string(levels) +
-                           " levels was found, at most 12 are accepted");
-    }
-    for (int level = 0; level < levels; ++level) {
-        const std::string name = block("input_blocks", 1 + level * (config.res_blocks + 1));
-        const int channels = required_shape(file, name + ".0.in_layers.2.weight", 4)[0];
-        if (channels % config.norm_groups != 0) {
-            throw format_error(file.path.string() + ": " + name + " has " + std::to_string(channels) +
-                               " channels, a guided-diffusion U-Net normalises in groups of " +
-                               std::to_string(config.norm_groups));
-        }
-        config.levels.push_back({channels, has_tensor(file, name + ".1.qkv.weight")});
-    }
-    config.resblock_updown =
-        levels > 1 && !has_tensor(file, block("input_blocks", config.res_blocks + 1) + ".0.op.weight");
-    const int embedded = required_shape(file, "input_blocks.1.0.emb_layers.1.weight", 2)[0];
-    config.scale_shift_norm = embedded == 2 * config.levels.front().channels;
-    return config;
-}
-
-/// A JSON object with guided-diffusion's keys (null: none).
+/// The settings of a JSON object with guided-diffusion's keys. root: null when there is no JSON.
 class official_settings : public settings_reader {
 public:
-    explicit official_settings(const json_value* root) : given_(root != nullptr) {
-        if (root == nullptr) {
-            return;
-        }
-        // Some files keep the arguments of create_model and create_gaussian_diffusion apart.
-        for (const auto& [key, value] : root->as_object()) {
-            if ((key == "model" || key == "diffusion") && value.is_object()) {
-                add_members_of(value);
-            } else {
-                add(key, value);
-            }
-        }
-    }
+    /// Throws format_error unless root is null or an object.
+    explicit official_settings(const json_value* root);
 
+    /// True when there is a JSON.
     [[nodiscard]] bool given() const { return given_; }
 
 private:
     bool given_;
 };
 
-/// Published networks whose attention settings the file does not hold (openai/guided-diffusion's README; RePaint's
-/// configurations for 256x256).
-struct published_network {
-    const char* name;
-    int image_size;
-    int model_channels;
-    int res_blocks;
-    std::array<int, 7> channels; // zeros at the end
-    int heads;
-    int head_channels;
-    qkv_order order;
-};
+/// The rows of an image at the levels that a list of attention_resolutions names, for images of image_size rows.
+std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size, const unet_config& config);
 
-inline constexpr std::array published_networks{
-    published_network{"512x512", 512, 256, 2, {128, 256, 256, 512, 512, 1024, 1024}, 4, 64, qkv_order::per_head},
-    published_network{"256x256", 256, 256, 2, {256, 256, 512, 512, 1024, 1024, 0}, 4, 64, qkv_order::per_head},
-    published_network{"128x128", 128, 256, 2, {256, 256, 512, 768, 1024, 0, 0}, 4, 0, qkv_order::per_head},
-    published_network{"64x64", 64, 192, 3, {192, 384, 576, 768, 0, 0, 0}, 4, 64, qkv_order::grouped}};
-
-inline const published_network* find_published(const unet_config& config) {
-    for (const auto& candidate : published_networks) {
-        std::array<int, 7> channels{};
-        for (std::size_t i = 0; i < std::min(config.levels.size(), channels.size()); ++i) {
-            channels[i] = config.levels[i].channels;
-        }
-        if (config.levels.size() <= channels.size() && channels == candidate.channels &&
-            config.model_channels == candidate.model_channels && config.res_blocks == candidate.res_blocks &&
-            config.resblock_updown && config.scale_shift_norm) {
-            return &candidate;
-        }
-    }
-    return nullptr;
-}
-
-/// The sides of the levels that a list of attention_resolutions names, for images of image_size.
-inline std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size,
-                                           const unet_config& config) {
-    std::vector<int> sides;
-    for (std::size_t level = 0; level < config.levels.size(); ++level) {
-        const int factor = 1 << level;
-        const bool listed = std::any_of(resolutions.begin(), resolutions.end(), [&](double r) {
-            return r >= 1.0 && image_size / static_cast<int>(std::min(r, 1e6)) == factor;
-        });
-        if (listed) {
-            sides.push_back(image_size / factor);
-        }
-    }
-    return sides;
-}
-
-/// The sides of the levels that attend.
-inline std::vector<int> attention_resolutions(int image_size, const unet_config& config) {
-    std::vector<int> sides;
-    for (std::size_t level = 0; level < config.levels.size(); ++level) {
-        if (config.levels[level].attention) {
-            sides.push_back(image_size / (1 << level));
-        }
-    }
-    return sides;
-}
-
-/// Checks every architecture key that is given against what the tensors said.
-inline void check_architecture(official_settings& settings, const unet_config& config) {
-    settings.expect("num_channels", settings.integer("num_channels"), config.model_channels);
-    settings.expect("num_res_blocks", settings.integer("num_res_blocks"), config.res_blocks);
-    if (config.levels.size() > 1) {
-        settings.expect("resblock_updown", settings.boolean("resblock_updown"), config.resblock_updown);
-    } else {
-        settings.boolean("resblock_updown");
-    }
-    settings.expect("use_scale_shift_norm", settings.boolean("use_scale_shift_norm"), config.scale_shift_norm);
-    settings.expect("class_cond", settings.boolean("class_cond"), config.classes > 0);
-    settings.expect("learn_sigma", settings.boolean("learn_sigma"), config.out_channels == 2 * config.in_channels);
-    if (config.classes > 0) {
-        settings.expect("num_classes", settings.integer("num_classes"), config.classes);
-    } else {
-        settings.find("num_classes");
-    }
-    if (const auto mult = settings.numbers("channel_mult"); mult && !mult->empty()) {
-        std::vector<int> said;
-        std::vector<int> found;
-        for (const double m : *mult) {
-            said.push_back(static_cast<int>(std::clamp(m * config.model_channels, -1e9, 1e9)));
-        }
-        for (const auto& level : config.levels) {
-            found.push_back(level.channels);
-        }
-        if (said != found) {
-            settings.expect("channel_mult times num_channels", std::optional(said), found);
-        }
-    }
-    const auto image_size = settings.integer("image_size");
-    if (image_size && (*image_size < 1 || *image_size > 65535)) {
-        settings.refuse("image_size", std::to_string(*image_size), "1 to 65535");
-    }
-    const auto resolutions = settings.numbers("attention_resolutions");
-    if (resolutions && image_size) {
-        settings.expect("attention_resolutions",
-                        std::optional(listed_resolutions(*resolutions, *image_size, config)),
-                        attention_resolutions(*image_size, config));
-    }
-}
-
-/// Heads and their order: from the settings, else from the published network of this shape, else the official defaults.
-inline void read_attention(official_settings& settings, unet_config& config, std::vector<std::string>& remarks) {
-    const auto heads = settings.integer("num_heads");
-    const auto head_channels = settings.integer("num_head_channels");
-    const auto heads_up = settings.integer("num_heads_upsample");
-    const auto grouped = settings.boolean("use_new_attention_order");
-    const published_network* published = find_published(config);
-    if (heads || head_channels) {
-        config.heads = heads.value_or(4);
-        config.head_channels = head_channels.value_or(-1) == -1 ? 0 : *head_channels;
-        if (config.heads < 1) {
-            settings.refuse("num_heads", std::to_string(config.heads), "1 or more");
-        }
-        if (config.head_channels < 0) {
-            settings.refuse("num_head_channels", std::to_string(config.head_channels), "-1 or a positive width");
-        }
-    } else if (published != nullptr) {
-        config.heads = published->heads;
-        config.head_channels = published->head_channels;
-        remarks.push_back(std::string("attention heads as in the published ") + published->name + " network");
-    } else {
-        remarks.emplace_back("num_heads 4 is assumed; tensors do not tell the heads, a JSON does (--config)");
-    }
-    if (heads_up && *heads_up != -1) {
-        if (*heads_up < 1) {
-            settings.refuse("num_heads_upsample", std::to_string(*heads_up), "-1 or 1 and more");
-        }
-        config.heads_up = *heads_up;
-    }
-    if (grouped) {
-        config.order = *grouped ? qkv_order::grouped : qkv_order::per_head;
-    } else if (published != nullptr) {
-        config.order = published->order;
-    } else if (!settings.given()) {
-        remarks.emplace_back("use_new_attention_order false is assumed; tensors do not tell the order of q, k and v");
-    }
-}
-
-inline prediction_type prediction_from(official_settings& settings) {
-    const bool x0 = settings.boolean("predict_xstart").value_or(false);
-    const auto name = settings.string("prediction_type");
-    if (!name) {
-        return x0 ? prediction_type::x_0 : prediction_type::epsilon;
-    }
-    if (*name == "epsilon") {
-        return prediction_type::epsilon;
-    }
-    if (*name == "x_0" || *name == "sample") {
-        return prediction_type::x_0;
-    }
-    if (*name == "previous_x") {
-        return prediction_type::previous_x;
-    }
-    if (*name == "velocity" || *name == "v_prediction") {
-        return prediction_type::velocity;
-    }
-    settings.refuse("prediction_type", *name, "epsilon, x_0, velocity, previous_x");
-}
-
-inline variance_type variance_from(official_settings& settings, bool learned) {
-    const bool small = settings.boolean("sigma_small").value_or(false);
-    const auto name = settings.string("variance_type");
-    if (!name) {
-        return learned ? variance_type::learned_range
-                       : (small ? variance_type::fixed_small : variance_type::fixed_large);
-    }
-    constexpr std::array<std::pair<const char*, variance_type>, 4> names{
-        {{"learned_range", variance_type::learned_range},
-         {"learned", variance_type::learned},
-         {"fixed_small", variance_type::fixed_small},
-         {"fixed_large", variance_type::fixed_large}}};
-    for (const auto& [text, type] : names) {
-        if (*name == text) {
-            if (is_learned(type) != learned) {
-                settings.refuse("variance_type", *name,
-                                learned ? "learned_range or learned, as the network has channels for a variance"
-                                        : "fixed_small or fixed_large, as the network has no channels for a variance");
-            }
-            return type;
-        }
-    }
-    settings.refuse("variance_type", *name, "learned_range, learned, fixed_small, fixed_large");
-}
-
-inline diffusion_settings read_diffusion(official_settings& settings, const unet_config& config, std::string& summary) {
-    diffusion_settings result;
-    result.prediction = prediction_from(settings);
-    result.variance = variance_from(settings, config.out_channels == 2 * config.in_channels);
-    result.clip = settings.boolean("clip_denoised").value_or(true);
-    result.data_range = read_data_range(settings);
-    const auto legacy_steps = settings.integer("steps");
-    const int steps = settings.integer("diffusion_steps").value_or(legacy_steps.value_or(1000));
-    const auto betas = settings.numbers("betas");
-    if (steps < 1 || steps > 1'000'000) {
-        settings.refuse("diffusion_steps", std::to_string(steps), "1 to 1000000");
-    }
-    const std::string schedule = settings.string("noise_schedule").value_or("linear");
-    const auto bound = [&](const char* key, double fallback) {
-        const auto value = settings.numbers(key);
-        return value && value->size() == 1 ? value->front() : fallback;
-    };
-    if (betas) {
-        result.training = noise_schedule(*betas);
-        summary = "given betas";
-    } else if (schedule == "linear") {
-        result.training = noise_schedule::linear(steps);
-        summary = schedule;
-    } else if (schedule == "cosine") {
-        result.training = noise_schedule::cosine(steps);
-        summary = schedule;
-    } else if (schedule == "scaled_linear") {
-        result.training = noise_schedule::scaled_linear(steps, bound("beta_start", 0.00085), bound("beta_end", 0.012));
-        summary = schedule;
-    } else {
-        settings.refuse("noise_schedule", schedule, "linear, cosine, scaled_linear, or an array under betas");
-    }
-    summary += ", " + std::to_string(result.training.size()) + " steps";
-    if (settings.boolean("rescale_timesteps").value_or(false)) {
-        result.timestep_scale = 1000.0 / result.training.size();
-    }
-    return result;
-}
+/// The rows of an image at the levels with attention, for images of image_size rows.
+std::vector<int> attention_resolutions(int image_size, const unet_config& config);
 
 } // namespace detail
 
 /// True when the names are those of a guided-diffusion U-Net.
-inline bool is_guided_diffusion(const checkpoint& file) {
-    return detail::has_tensor(file, "input_blocks.0.0.weight") && detail::has_tensor(file, "time_embed.0.weight");
-}
+bool is_guided_diffusion(const checkpoint& file);
 
-/// Reads the model off a checkpoint and an optional JSON (`settings`, may be null). Throws format_error when the file
-/// is no such network, when a setting contradicts it, or when a setting's value is not accepted.
-inline family_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
-    if (!is_guided_diffusion(file)) {
-        throw format_error(
-            file.path.string() + ": not a guided-diffusion U-Net, there is no tensor " +
-            (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight") +
-            " among its " + std::to_string(file.tensors.size()) +
-            (file.tensors.empty() ? "" : " (the first is " + file.tensors.begin()->first + ")"));
-    }
-    if (!detail::has_tensor(file, "output_blocks.0.0.in_layers.0.weight")) {
-        throw format_error(file.path.string() +
-                           ": there are input_blocks but no output_blocks, as in a classifier; a U-Net is needed");
-    }
-    family_model result;
-    auto& remarks = result.description.remarks;
-    result.network = detail::infer_guided_diffusion_network(file);
-    detail::official_settings given(settings);
-    detail::check_architecture(given, result.network);
-    detail::read_attention(given, result.network, remarks);
-    if (result.network.out_channels != result.network.in_channels &&
-        result.network.out_channels != 2 * result.network.in_channels) {
-        throw format_error(file.path.string() + ": the network returns " + std::to_string(result.network.out_channels) +
-                           " channels for images of " + std::to_string(result.network.in_channels) +
-                           ", expected as many or twice as many");
-    }
-    result.diffusion = detail::read_diffusion(given, result.network, result.description.schedule);
-
-    const auto* published = detail::find_published(result.network);
-    result.description.image_size =
-        given.integer("image_size").value_or(published == nullptr ? 0 : published->image_size);
-    if (!given.given()) {
-        remarks.emplace_back("no JSON was given: epsilon prediction and the linear schedule of 1000 steps are assumed");
-    }
-    // Settings of training, or of a run, that change nothing here.
-    for (const char* key : {"dropout", "use_checkpoint", "use_fp16", "use_kl", "rescale_learned_sigmas", "dims",
-                            "conv_resample", "timestep_respacing", "in_channels", "out_channels"}) {
-        given.find(key);
-    }
-    detail::remark_unknown({&given}, remarks);
-    result.description.family = "guided-diffusion U-Net";
-    return result;
-}
+/// Reads the model off a checkpoint and a JSON. settings: null when there is no JSON. Throws format_error when the file
+/// is no guided-diffusion U-Net, when a setting contradicts the tensors, or when a setting's value is not accepted.
+family_model read_guided_diffusion(const checkpoint& file, const json_value* settings);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/guided_diffusion.ipp>
+#endif

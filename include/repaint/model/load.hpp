@@ -1,176 +1,68 @@
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <filesystem>
+#include <concepts>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include <repaint/backend/dry.hpp>
-#include <repaint/io/checkpoint.hpp>
 #include <repaint/io/json.hpp>
-#include <repaint/model/diffusers.hpp>
+#include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/diffusion_model.hpp>
-#include <repaint/model/family.hpp>
-#include <repaint/model/guided_diffusion.hpp>
-#include <repaint/model/model_folder.hpp>
-#include <repaint/model/monai.hpp>
 #include <repaint/model/weight_map.hpp>
 
 namespace repaint {
 
-/// The files a model is made of.
+/// The files of a model.
 struct model_files {
-    /// .safetensors, its .index.json, .pt or .bin; or a folder of diffusers' or MONAI's (model_folder.hpp)
-    std::filesystem::path weights;
-    /// JSON with the keys of the model's family, which come before those of a diffusers folder; not given: the .json
-    /// beside the weights with the same name, if there is one
-    std::optional<std::filesystem::path> config;
-    /// the same keys from elsewhere; given, no JSON is looked for
+    /// A file of weights (.safetensors, its .index.json, .pt or .bin), or a folder of diffusers' or MONAI's
+    /// (model_folder.hpp).
+    std::string weights;
+    /// A JSON file with the keys of the model's family; they come before those of a diffusers folder. When it is not
+    /// given, the .json with the name of the weights is read, if there is one.
+    std::optional<std::string> config;
+    /// The keys of `config` as values. When they are given, no JSON file is read for them.
     std::optional<json_value> settings = std::nullopt;
 
-    model_files(std::filesystem::path file) : weights(std::move(file)) {} // NOLINT: a path alone is the usual case
-    model_files(const char* file) : weights(file) {}                      // NOLINT
-    model_files(std::filesystem::path file, std::optional<std::filesystem::path> json)
+    /// The weights alone: a string, or what converts to one, such as std::filesystem::path.
+    template <class Path>
+    requires std::convertible_to<Path, std::string> model_files(Path&& file)
+        : weights(std::forward<Path>(file)) {} // NOLINT
+
+    model_files(std::string file, std::optional<std::string> json)
         : weights(std::move(file)), config(std::move(json)) {}
 };
 
-/// A model that has been read and checked, but is on no backend yet.
+/// A model that has been read and checked and is not on a backend yet.
 struct opened_model {
     checkpoint file;
     unet_config network;
     diffusion_settings diffusion;
     model_description description;
-    name_map names; ///< what the file calls the network's tensors
+    name_map names; ///< the names that the file gives to the network's tensors
 };
 
-namespace detail {
-
-/// The settings that belong to a model's files, null when there are none. The remark about where they are from comes
-/// first.
-inline std::optional<json_value> find_settings(const model_files& files, model_description& about) {
-    if (files.settings) {
-        return files.settings;
-    }
-    auto config = files.config;
-    if (!config) {
-        auto beside = files.weights;
-        beside.replace_extension(".json");
-        std::error_code none;
-        if (beside != files.weights && std::filesystem::is_regular_file(beside, none)) {
-            config = beside;
-        }
-    }
-    if (!config) {
-        return std::nullopt;
-    }
-    about.remarks.insert(about.remarks.begin(), "settings from " + config->string());
-    return read_json(*config);
-}
-
-/// What the file itself tells.
-inline void describe_file(const checkpoint& file, model_description& about) {
-    about.remarks.insert(about.remarks.end(), file.notes.begin(), file.notes.end());
-    about.format = file.format;
-    about.tensors = file.tensors.size();
-    for (const auto& [name, tensor] : file.tensors) {
-        about.parameters += static_cast<std::uint64_t>(tensor.numel());
-    }
-}
-
-/// Refuses a pipeline whose network is another class than UNet2DModel, and tells of one that paints latents.
-inline void check_pipeline(const json_value& index, std::vector<std::string>& remarks) {
-    const json_value* unet = index.find("unet");
-    if (unet != nullptr && unet->is_array() && unet->as_array().size() == 2 && unet->as_array()[1].is_string()) {
-        const std::string& name = unet->as_array()[1].as_string();
-        if (name != "UNet2DModel" && name != "UNetUnconditionalModel") {
-            throw format_error(unet->place() + "unet is " + in_quotes(name) + ", accepted: UNet2DModel");
-        }
-    }
-    for (const char* part : {"vae", "vqvae"}) {
-        if (const json_value* codec = index.find(part); codec != nullptr && codec->is_array()) {
-            remarks.push_back(std::string("the pipeline decodes what the network paints with a ") + part +
-                              ", which this library does not: pictures are of latents");
-        }
-    }
-}
-
-/// Reads the settings that go with the family of the file's names. Throws format_error when it is none.
-inline family_model read_family(const checkpoint& file, const model_files& files, const model_location& where) {
-    model_files around = files;
-    around.weights = where.weights;
-    model_description found;
-    auto settings = find_settings(around, found);
-    const auto given = [&settings] { return settings ? &*settings : nullptr; };
-    const auto read_with_remark = [&](const std::optional<std::filesystem::path>& path) {
-        std::optional<json_value> json;
-        if (path) {
-            json = read_json(*path);
-            found.remarks.push_back("settings from " + path->lexically_normal().string());
-        }
-        return json;
-    };
-    family_model result;
-    if (is_diffusers(file)) {
-        const auto network = read_with_remark(where.network);
-        const auto scheduler = read_with_remark(where.scheduler);
-        if (where.pipeline) {
-            check_pipeline(read_json(*where.pipeline), found.remarks);
-        }
-        result = read_diffusers(file, {network ? &*network : nullptr, scheduler ? &*scheduler : nullptr, given()});
-    } else if (is_monai(file)) {
-        for (std::size_t i = 0; !settings && i < where.bundle.size(); ++i) {
-            auto json = read_json(where.bundle[i]);
-            if (json.is_object() && bundle_network(json) != nullptr) {
-                settings = std::move(json);
-                found.remarks.push_back("settings from " + where.bundle[i].lexically_normal().string());
-            }
-        }
-        result = read_monai(file, given());
-    } else if (is_guided_diffusion(file) || has_prefix(file, "input_blocks.")) {
-        result = read_guided_diffusion(file, given());
-    } else {
-        throw format_error(tensors_of(file) + " are not those of a guided-diffusion U-Net, a diffusers UNet2DModel or "
-                                              "a MONAI DiffusionModelUNet");
-    }
-    auto& remarks = result.description.remarks;
-    remarks.insert(remarks.begin(), found.remarks.begin(), found.remarks.end());
-    return result;
-}
-
-} // namespace detail
-
-/// Opens a model: reads the headers, infers the architecture and checks every tensor's name and shape. The weights
-/// themselves stay mapped, unread. Throws format_error with the file, the place and what is accepted.
-/// (A template only so that a program that never opens a model does not compile a network for dry_backend.)
-template <network_backend Dry = dry_backend> [[nodiscard]] opened_model open_model(const model_files& files) {
-    const model_location where = locate_model(files.weights);
-    checkpoint file = read_checkpoint(where.weights);
-    auto read = detail::read_family(file, files, where);
-    auto& about = read.description;
-    about.remarks.insert(about.remarks.begin(), where.remarks.begin(), where.remarks.end());
-    detail::describe_file(file, about);
-
-    // Building on dry_backend asks for every tensor by name and shape without reading one.
-    Dry dry;
-    weight_map weights(file, weight_map::check_only, read.names);
-    const unet<Dry> shape_of_it(dry, read.network, weights);
-    weights.finish();
-    return {std::move(file), std::move(read.network), std::move(read.diffusion), std::move(about),
-            std::move(read.names)};
-}
+/// Opens a model: reads the headers of its files, infers the architecture, and checks the name and shape of every
+/// tensor. The weights stay in their file, unread. Throws format_error with the file, the place in it and what is
+/// accepted.
+[[nodiscard]] opened_model open_model(const model_files& files);
 
 /// Packs the weights of an opened model on a backend.
-template <network_backend B> [[nodiscard]] diffusion_model<B> load_model(B& b, const opened_model& opened) {
+template <tensor_backend B> [[nodiscard]] diffusion_model<B> load_model(B& b, const opened_model& opened) {
     weight_map weights(opened.file, opened.names);
     return {unet<B>(b, opened.network, weights), opened.diffusion, opened.description};
 }
 
 /// Opens a model and packs its weights. Throws format_error as open_model.
-template <network_backend B> [[nodiscard]] diffusion_model<B> load_model(B& b, const model_files& files) {
+template <tensor_backend B> [[nodiscard]] diffusion_model<B> load_model(B& b, const model_files& files) {
     return load_model(b, open_model(files));
 }
 
+/// Stands in for a backend that lacks a primitive: the compiler names the primitive, and goes on.
+template <class B>
+requires(!network_backend<B>) diffusion_model<B> load_model(B&, const model_files&) { return {}; }
+
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/load.ipp>
+#endif

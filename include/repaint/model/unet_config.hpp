@@ -3,12 +3,10 @@
 #include <cstddef>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <repaint/core/shape.hpp>
-#include <repaint/error.hpp>
 
 namespace repaint {
 
@@ -24,18 +22,18 @@ struct unet_level {
     int channels = 0;
     bool attention = false;
     bool attention_up = attention; ///< on the way up
-    int res_blocks = 0;            ///< 0: unet_config::res_blocks
-    bool residual_down = false;    ///< a residual block halves what goes to the next level; so it is, too, when
-    bool residual_up = false;      ///< and doubles what goes back up;   unet_config::resblock_updown says so for all
-    std::optional<attention_heads> heads = std::nullopt; ///< not given: as unet_config says
+    int res_blocks = 0;            ///< on the way down; 0: unet_config::res_blocks
+    bool residual_down = false;    ///< a residual block halves the rows; unet_config::resblock_updown sets it for all
+    bool residual_up = false;      ///< a residual block doubles the rows; unet_config::resblock_updown sets it for all
+    std::optional<attention_heads> heads = std::nullopt; ///< not given: unet_config::heads or head_channels
 };
 
-/// How the rows of a checkpoint's qkv weights are ordered: per head q, k, v (guided-diffusion's legacy order), or all
-/// queries, then all keys, then all values (its "new" order). Shapes do not tell them apart.
+/// The order of the rows of a checkpoint's qkv weights. per_head: q, k, v of every head (guided-diffusion's legacy
+/// order). grouped: all queries, all keys, all values (its "new" order). Shapes do not tell the orders apart.
 enum class qkv_order { per_head, grouped };
 
-/// The architecture of a U-Net as run-time data: guided-diffusion's (Dhariwal and Nichol 2021, section 3), and what
-/// diffusers' UNet2DModel and MONAI's DiffusionModelUNet have otherwise.
+/// The architecture of a U-Net as run-time data. It covers guided-diffusion's (Dhariwal and Nichol 2021, section 3),
+/// diffusers' UNet2DModel and MONAI's DiffusionModelUNet; the defaults are guided-diffusion's.
 struct unet_config {
     int in_channels = 3;
     int out_channels = 6;           ///< 2 * in_channels when the variance is learned
@@ -43,13 +41,15 @@ struct unet_config {
     std::vector<unet_level> levels; ///< from full resolution down
     int res_blocks = 2;             ///< per level on the way down; one more on the way up
     int heads = 4;                  ///< per attention block, unless head_channels is set
-    int heads_up = 0;               ///< heads on the way up when they differ; 0: the same
+    int heads_up = 0;               ///< per attention block on the way up; 0: heads
     int head_channels = 0;          ///< width of one head; 0: use heads
     qkv_order order = qkv_order::per_head;
-    bool scale_shift_norm = true; ///< the embedding scales and shifts the second norm; otherwise it is added before it
-    bool resblock_updown =
-        false;       ///< residual blocks resample; otherwise a strided convolution, and nearest + convolution
-    int classes = 0; ///< rows of the label embedding; 0: unconditional
+    bool scale_shift_norm =
+        true; ///< the embedding scales and shifts the second norm; false: it is added before the norm
+    /// Residual blocks resample; false: a strided convolution halves, nearest-neighbour doubling and a convolution
+    /// double.
+    bool resblock_updown = false;
+    int classes = 0; ///< rows of the label embedding; 0: the network is unconditional
     int norm_groups = 32;
     float norm_epsilon = 1e-5F;
 
@@ -57,100 +57,57 @@ struct unet_config {
     double frequency_shift = 0.0; ///< f_i = 10000^(-i / (half - frequency_shift))
     int embedding_width = 0;      ///< of the MLP over timestep and label; 0: 4 * model_channels
     bool centre_input = false;    ///< the network sees 2 x - 1
-    bool pad_end_only = false;    ///< strided convolutions have a row of zeros below and a column to the right only
+    bool pad_end_only = false;    ///< strided convolutions pad one row below and one column to the right, none before
     bool middle = true;           ///< there is a middle block
-    bool middle_attention = true; ///< and it has attention
-    std::optional<int> middle_groups = std::nullopt; ///< of its norm; not given: norm_groups; 0: it has no norm
-    double middle_divisor = 1.0;      ///< what the sums of the middle block with its shortcuts are divided by
-    bool attention_projection = true; ///< attention ends in a linear layer
+    bool middle_attention = true; ///< the middle block has attention
+    std::optional<int> middle_groups = std::nullopt; ///< of that attention's norm; not given: norm_groups; 0: no norm
+    double middle_divisor = 1.0;                     ///< divides the sums of the middle block with its shortcuts
+    bool attention_projection = true;                ///< attention ends in a linear layer
 
-    [[nodiscard]] int embedding_channels() const { return embedding_width > 0 ? embedding_width : 4 * model_channels; }
+    /// Width of the MLP over timestep and label.
+    [[nodiscard]] int embedding_channels() const;
 
-    /// Residual blocks of a level on the way down; one more on the way up.
-    [[nodiscard]] int blocks_at(std::size_t level) const {
-        return levels[level].res_blocks > 0 ? levels[level].res_blocks : res_blocks;
-    }
+    /// Residual blocks of a level on the way down; there is one more on the way up.
+    [[nodiscard]] int blocks_at(std::size_t level) const;
 
-    [[nodiscard]] bool residual_down_at(std::size_t level) const {
-        return resblock_updown || levels[level].residual_down;
-    }
+    /// True when a residual block halves, or doubles, the rows at that level.
+    [[nodiscard]] bool residual_down_at(std::size_t level) const;
     [[nodiscard]] bool residual_up_at(std::size_t level) const { return resblock_updown || levels[level].residual_up; }
 
-    /// What a step of the way down is called: block i of a level; i = blocks_at(level) is what halves.
-    [[nodiscard]] std::string input_block(std::size_t level, int i) const {
-        int number = 1 + i;
-        for (std::size_t before = 0; before < level; ++before) {
-            number += blocks_at(before) + 1;
-        }
-        return "input_blocks." + std::to_string(number);
-    }
+    /// The name of block i of a level on the way down, "input_blocks.4". Block blocks_at(level) halves the rows.
+    [[nodiscard]] std::string input_block(std::size_t level, int i) const;
 
-    /// What a step of the way up is called: block i of a level; the last also doubles.
-    [[nodiscard]] std::string output_block(std::size_t level, int i) const {
-        int number = i;
-        for (std::size_t before = levels.size(); --before > level;) {
-            number += blocks_at(before) + 1;
-        }
-        return "output_blocks." + std::to_string(number);
-    }
+    /// The name of block i of a level on the way up, "output_blocks.4". The last block also doubles the rows.
+    [[nodiscard]] std::string output_block(std::size_t level, int i) const;
 
-    /// Rows and columns of an image must be multiples of this.
-    [[nodiscard]] int size_multiple() const { return 1 << (levels.empty() ? 0 : static_cast<int>(levels.size()) - 1); }
+    /// The number that has to divide the rows and columns of an image.
+    [[nodiscard]] int size_multiple() const;
 
-    /// Heads of an attention block. Throws shape_error, naming the block, when they do not divide its channels.
-    [[nodiscard]] int heads_for(int channels, const std::string& name, bool up = false) const {
-        const int count = head_channels > 0 ? channels / head_channels : (up && heads_up > 0 ? heads_up : heads);
-        if (count < 1 || channels % count != 0 || (head_channels > 0 && channels % head_channels != 0)) {
-            throw shape_error(name + ": " + std::to_string(channels) + " channels do not divide into " +
-                              (head_channels > 0 ? "heads of " + std::to_string(head_channels) + " (num_head_channels)"
-                                                 : std::to_string(count) + " heads (num_heads)"));
-        }
-        return count;
-    }
+    /// Heads of the attention block `name` over so many channels. up: on the way up. Throws shape_error, naming the
+    /// block, when the heads do not divide the channels.
+    [[nodiscard]] int heads_for(int channels, const std::string& name, bool up = false) const;
 
-    /// Heads of the attention blocks of a level, those of the last being the middle block's too. Throws as heads_for.
-    [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const {
-        if (levels[level].heads) {
-            return *levels[level].heads;
-        }
-        const int count = heads_for(levels[level].channels, name, up);
-        return {count, levels[level].channels / count};
-    }
+    /// Heads of the attention blocks of a level; the middle block has those of the last level. Throws as heads_for.
+    [[nodiscard]] attention_heads attention_at(std::size_t level, const std::string& name, bool up = false) const;
 };
 
-/// Throws std::invalid_argument unless labels are given exactly when the network is class-conditional, each in range.
-inline void check_labels(const unet_config& config, std::span<const int> labels) {
-    if (config.classes == 0) {
-        if (!labels.empty()) {
-            throw std::invalid_argument("labels were given, but this network is not class-conditional");
-        }
-        return;
-    }
-    if (labels.empty()) {
-        throw std::invalid_argument("this network is class-conditional: give a label from 0 to " +
-                                    std::to_string(config.classes - 1) + " for each picture");
-    }
-    for (const int label : labels) {
-        if (label < 0 || label >= config.classes) {
-            throw std::invalid_argument("label " + std::to_string(label) +
-                                        " is out of range, this network knows 0 to " +
-                                        std::to_string(config.classes - 1));
-        }
-    }
-}
+namespace detail {
 
-/// Throws shape_error unless images (n, c, h, w) have the network's channels and halve evenly down to its last level.
-inline void check_image_shape(const unet_config& config, const shape4& images) {
-    if (images.c != config.in_channels) {
-        throw shape_error("the images have " + std::to_string(images.c) + " channels, the network takes " +
-                          std::to_string(config.in_channels));
-    }
-    const int multiple = config.size_multiple();
-    if (images.h < multiple || images.w < multiple || images.h % multiple != 0 || images.w % multiple != 0) {
-        throw shape_error("the network takes images whose width and height are multiples of " +
-                          std::to_string(multiple) + ", got " + std::to_string(images.w) + "x" +
-                          std::to_string(images.h));
-    }
-}
+/// Throws std::invalid_argument unless every label is 0 to classes - 1. `who` knows them: "this network".
+void check_label_range(std::span<const int> labels, int classes, const char* who);
+
+} // namespace detail
+
+/// Throws std::invalid_argument unless a class-conditional network has labels, each 0 to classes - 1, and any other
+/// network has none.
+void check_labels(const unet_config& config, std::span<const int> labels);
+
+/// Throws shape_error unless there are images (n, c, h, w) that have the network's channels and halve evenly down to its
+/// last level.
+void check_image_shape(const unet_config& config, const shape4& images);
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/model/unet_config.ipp>
+#endif

@@ -43,7 +43,7 @@ struct context {
     const std::shared_ptr<memory_pool>& memory;
     bool strict = false; ///< direct convolutions only
 
-    /// `floats` for each worker of a region; worker i's begin at i times the stride.
+    /// `floats` for each worker of a region; the floats of worker i begin at i times the stride.
     struct scratch {
         memory_block memory;
         std::size_t stride = 0;

@@ -2,15 +2,10 @@
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 
 #include <repaint/backend/cpu/instruction_set.hpp>
+#include <repaint/config.hpp>
 #include <repaint/core/options.hpp>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 /// The inner loops of cpu_backend, once per instruction set, behind one table of functions. Everything around them
 /// (what is computed where, by which thread) is ordinary C++ that knows nothing of registers.
@@ -48,21 +43,21 @@ struct tile_grid {
     int columns = 0; ///< tiles in a row
 };
 
-/// What is done to a channel block of a convolution's sums before they are written.
+/// What a kernel does to the sums of a convolution, a channel block of them, before it writes them.
 struct epilogue {
     const float* constant = nullptr; ///< 16 values: bias and what else is the same for every pixel
     const float* residual = nullptr; ///< a plane like the result's, or null
     activation then = activation::none;
 };
 
-/// What a normalisation is to the sixteen channels of a block: (x - mean) * scale + shift.
+/// A normalisation of the sixteen channels of a block: (x - mean) * scale + shift.
 struct lane_normalisation {
     alignas(64) std::array<float, 16> mean{};
     alignas(64) std::array<float, 16> scale{};
     alignas(64) std::array<float, 16> shift{};
 };
 
-/// What its gradient takes from all of a group: dx = scale dz - level - slope (x - mean).
+/// What the gradient of a normalisation takes from all of a group: dx = scale dz - level - slope (x - mean).
 struct lane_feedback {
     alignas(64) std::array<float, 16> level{};
     alignas(64) std::array<float, 16> slope{};
@@ -152,91 +147,17 @@ struct kernel_table {
     /// scores. Returns the mean of dp, weighted by the softmax.
     float (*softmax_vjp)(float* p, const float* dp, float inverse, int count);
 
-    /// The same for one key and `count` vectors of queries: the scores become the softmax, dp the cotangent of the
-    /// scores. largest, inverse and mean: one of each per query.
+    /// For one key and `count` vectors of queries: the scores become the softmax, dp becomes the cotangent of the
+    /// scores. largest, inverse and mean hold one value for each query.
     void (*softmax_vjp_of_key)(float* scores, float* dp, const float* largest, const float* inverse, const float* mean,
                                int count);
 };
 
-} // namespace repaint::detail::cpu
-
-// Inlined whatever the optimisation level: a call would pass vectors that the caller's instruction set cannot hold.
-#define REPAINT_CPU_INLINE __attribute__((always_inline)) inline
-
-namespace repaint::detail::cpu::portable {
-#define REPAINT_CPU_ISA 128
-#if defined(__aarch64__)
-#define REPAINT_CPU_REGISTERS 32
-#else
-#define REPAINT_CPU_REGISTERS 16
-#endif
-inline constexpr int widest_group = 1;
-#include <repaint/backend/cpu/kernels/all.inl>
-#undef REPAINT_CPU_ISA
-#undef REPAINT_CPU_REGISTERS
-} // namespace repaint::detail::cpu::portable
-
-#if defined(__x86_64__)
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-namespace repaint::detail::cpu::avx2 {
-#define REPAINT_CPU_ISA 256
-#define REPAINT_CPU_REGISTERS 32 // of four floats: sixteen of eight
-inline constexpr int widest_group = 1;
-#include <repaint/backend/cpu/kernels/all.inl>
-#undef REPAINT_CPU_ISA
-#undef REPAINT_CPU_REGISTERS
-} // namespace repaint::detail::cpu::avx2
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))),                   \
-                             apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
-#endif
-namespace repaint::detail::cpu::avx512 {
-#define REPAINT_CPU_ISA 512
-#define REPAINT_CPU_REGISTERS 128 // of four floats: 32 of sixteen
-inline constexpr int widest_group = 4;
-#include <repaint/backend/cpu/kernels/all.inl>
-#undef REPAINT_CPU_ISA
-#undef REPAINT_CPU_REGISTERS
-} // namespace repaint::detail::cpu::avx512
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-
-#endif
-
-#undef REPAINT_CPU_INLINE
-
-namespace repaint::detail::cpu {
-
 /// The kernels of an instruction set that this CPU supports.
-inline const kernel_table& kernels_for(instruction_set s) {
-#if defined(__x86_64__)
-    switch (s) {
-    case instruction_set::avx512: return avx512::kernels;
-    case instruction_set::avx2: return avx2::kernels;
-    default: break;
-    }
-#else
-    static_cast<void>(s);
-#endif
-    return portable::kernels;
-}
+[[nodiscard]] const kernel_table& kernels_for(instruction_set s);
 
 } // namespace repaint::detail::cpu
+
+#ifndef REPAINT_COMPILED
+#include <repaint/backend/cpu/kernels.ipp>
+#endif

@@ -1,17 +1,19 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <utility>
 #include <vector>
 
-#include <repaint/backend/cpu/memory.hpp>
+#include <repaint/config.hpp>
 #include <repaint/core/shape.hpp>
 
 /// How cpu_backend lays tensors out. Sixteen channels and more: blocks of sixteen, (n, channels / 16, h, w, 16), the
-/// last block filled up with lanes that nobody reads. Fewer, which is what images have: planar, (n, c, h, w).
+/// last block filled up with lanes that nobody reads. Fewer, which is what images have: planar, (n, c, h, w). Memory of
+/// the caller's own is planar whatever its channels are.
 namespace repaint::detail::cpu {
+
+class memory_block;
+class memory_pool;
 
 inline constexpr int lanes = 16;
 
@@ -23,6 +25,7 @@ constexpr int blocks_of(int channels) { return ceil_div(channels, lanes); }
 /// How the values of a tensor follow each other.
 enum class arrangement { planar, blocked };
 
+/// The arrangement of a new tensor.
 constexpr arrangement arrangement_of(const shape4& s) {
     return s.c < lanes ? arrangement::planar : arrangement::blocked;
 }
@@ -40,10 +43,11 @@ constexpr std::size_t floats_of(const shape4& s, arrangement a) {
 }
 
 /// Channels that lie together. A joined tensor has several; all but the last hold a multiple of sixteen. Their memory
-/// may belong to other tensors too: those that this one was cut from, or that were cut from it.
+/// may belong to other tensors too: to the tensor that this one was cut from, or to tensors that were cut from this
+/// one.
 struct channel_range {
-    std::shared_ptr<const memory_block> memory;
-    float* values = nullptr; ///< the first block of the first image
+    std::shared_ptr<const memory_block> memory; ///< null: the caller's own
+    float* values = nullptr;                    ///< the first block of the first image
     int channels = 0;
     int image_blocks = 0; ///< from image to image
 };
@@ -54,44 +58,28 @@ struct storage {
     arrangement order;
     std::vector<channel_range> ranges;
 
-    storage(const std::shared_ptr<memory_pool>& pool, const shape4& s, arrangement a) : shape(s), order(a) {
-        auto memory = std::make_shared<const memory_block>(pool, floats_of(s, a));
-        float* const values = memory->data();
-        ranges.push_back({std::move(memory), values, s.c, blocks_of(s.c)});
-    }
-    storage(const shape4& s, arrangement a, std::vector<channel_range> of)
-        : shape(s), order(a), ranges(std::move(of)) {}
+    storage(const std::shared_ptr<memory_pool>& pool, const shape4& s, arrangement a);
+    storage(const shape4& s, arrangement a, std::vector<channel_range> of);
+    /// Planar, in memory that the caller owns.
+    storage(const shape4& s, float* values);
 
-    storage(storage&&) = default; // moves only: who writes must know whom it shares with
+    storage(storage&&) = default; // moves only: a writer must know with which tensors the memory is shared
     storage& operator=(storage&&) = default;
     storage(const storage&) = delete;
     storage& operator=(const storage&) = delete;
     ~storage() = default;
 
-    /// The same values in the same memory.
+    /// A storage with these values in this memory.
     [[nodiscard]] storage alias() const { return {shape, order, ranges}; }
 
     /// Channels [first, first + count) in the same memory. For blocked storage, and first a multiple of sixteen.
-    [[nodiscard]] storage part(int first, int count) const {
-        std::vector<channel_range> cut;
-        for (const channel_range& range : ranges) {
-            const int begin = std::clamp(first, 0, range.channels);
-            const int end = std::clamp(first + count, 0, range.channels);
-            if (begin < end) {
-                channel_range& piece = cut.emplace_back(range);
-                piece.values += size_of(begin / lanes) * plane_stride(shape);
-                piece.channels = end - begin;
-            }
-            first -= range.channels;
-        }
-        return {{shape.n, count, shape.h, shape.w}, order, std::move(cut)};
-    }
+    [[nodiscard]] storage part(int first, int count) const;
 
-    /// True when another tensor has some of this memory too: not to be written to then.
-    [[nodiscard]] bool shared() const {
-        return std::any_of(ranges.begin(), ranges.end(),
-                           [](const auto& range) { return range.memory.use_count() > 1; });
-    }
+    /// True when another tensor has some of this memory too: the memory must not be written to then.
+    [[nodiscard]] bool shared() const;
+
+    /// True when the memory belongs to the caller, not to the backend.
+    [[nodiscard]] bool borrowed() const { return ranges.front().memory == nullptr; }
 
     [[nodiscard]] bool planar() const { return order == arrangement::planar; }
     /// All values, of a contiguous tensor.
@@ -115,6 +103,7 @@ struct channel_values {
     std::size_t step;
 };
 
+/// Channel c of image n.
 inline channel_values channel(const storage& x, int n, int c) {
     if (x.planar()) {
         return {x.data() + (size_of(n) * size_of(x.shape.c) + size_of(c)) * x.shape.plane(), 1};
@@ -122,32 +111,20 @@ inline channel_values channel(const storage& x, int n, int c) {
     return {x.plane(n, c / lanes) + c % lanes, lanes};
 }
 
-/// Copies values between layouts: NCHW order on the host side.
-inline void to_planar(const storage& x, float* values) {
-    const std::size_t plane = x.shape.plane();
-    for (int n = 0; n < x.shape.n; ++n) {
-        for (int c = 0; c < x.shape.c; ++c) {
-            const auto from = channel(x, n, c);
-            for (std::size_t i = 0; i < plane; ++i) {
-                *values++ = from.first[i * from.step];
-            }
-        }
-    }
-}
+/// Copies the values of a storage to `values`, in NCHW order.
+void to_planar(const storage& x, float* values);
 
-inline void from_planar(const float* values, storage& x) {
-    const std::size_t plane = x.shape.plane();
-    for (int n = 0; n < x.shape.n; ++n) {
-        if (!x.planar() && x.shape.c % lanes != 0) {
-            std::fill_n(x.plane(n, x.blocks() - 1), plane * lanes, 0.0F);
-        }
-        for (int c = 0; c < x.shape.c; ++c) {
-            const auto to = channel(x, n, c);
-            for (std::size_t i = 0; i < plane; ++i) {
-                to.first[i * to.step] = *values++;
-            }
-        }
-    }
-}
+/// Copies `values`, in NCHW order, to a storage.
+void from_planar(const float* values, storage& x);
+
+/// Copies the values of x to y, which has the shape of x and any arrangement.
+void copy(const storage& x, storage& y);
+
+/// Channels [first, first + count) of x become the channels of y from `to` on.
+void copy_channels(const storage& x, int first, int count, storage& y, int to);
 
 } // namespace repaint::detail::cpu
+
+#ifndef REPAINT_COMPILED
+#include <repaint/backend/cpu/layout.ipp>
+#endif

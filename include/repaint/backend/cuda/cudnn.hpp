@@ -16,6 +16,7 @@
 
 #include <cudnn_backend.h>
 
+#include <repaint/core/text.hpp>
 #include <repaint/backend/cuda/shared_library.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>

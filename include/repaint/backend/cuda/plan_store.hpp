@@ -15,6 +15,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <repaint/core/text.hpp>
 #include <repaint/backend/cuda/cudnn.hpp>
 #include <repaint/backend/cuda/status.hpp>
 #include <repaint/error.hpp>

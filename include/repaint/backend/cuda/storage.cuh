@@ -11,6 +11,9 @@
 
 namespace repaint::detail::cuda {
 
+/// Elements of one image of a tensor, also where the tensor has no images.
+inline std::size_t image_elements(const shape4& s) { return static_cast<std::size_t>(s.c) * s.plane(); }
+
 /// How the elements of a tensor lie: nowhere yet, as float32 NCHW, or as T with the channels of a pixel together.
 enum class arrangement { none, planar, channels_last };
 

@@ -14,8 +14,13 @@
 /// whatever T is.
 namespace repaint::detail::reference {
 
+/// The values of one image, also where there are none.
+template <class T> std::size_t values_per_image(const array4<T>& x) {
+    return extent(x, 1) * extent(x, 2) * extent(x, 3);
+}
+
 template <class T> void normal(std::span<const std::uint64_t> seeds, std::uint64_t draw, array4<T>& y) {
-    std::vector<float> drawn(y.size() / extent(y, 0));
+    std::vector<float> drawn(values_per_image(y));
     for (std::size_t n = 0; n < extent(y, 0); ++n) {
         philox_normal(seeds[n], draw, drawn);
         std::copy(drawn.begin(), drawn.end(), image(y, n));
@@ -25,7 +30,7 @@ template <class T> void normal(std::span<const std::uint64_t> seeds, std::uint64
 template <class T>
 void reverse_step(array4<T>& x, const array4<T>& prediction, const array4<T>& z, const posterior& p, array4<T>* x0,
                   const array4<T>* guidance) {
-    const std::size_t size = x.size() / extent(x, 0);
+    const std::size_t size = values_per_image(x);
     const auto at = [](const T* values, std::size_t i) {
         return values == nullptr ? 0.0F : static_cast<float>(values[i]);
     };

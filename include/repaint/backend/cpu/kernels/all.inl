@@ -1,4 +1,4 @@
-// Every kernel, in an order in which each finds what it needs. Included by kernels.hpp alone, inside the namespace and
+// Every kernel, in an order in which each finds what it needs. Included by kernels.ipp alone, inside the namespace and
 // the target pragma of an instruction set, with REPAINT_CPU_ISA and REPAINT_CPU_REGISTERS telling which.
 #include <repaint/backend/cpu/kernels/simd.inl>
 //

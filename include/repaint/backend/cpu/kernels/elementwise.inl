@@ -1,4 +1,4 @@
-// What is done to vectors of channels one after the other.
+// Kernels that treat vectors of channels one after the other.
 
 /// kernel_table::finish
 inline void finish(const float* m, std::ptrdiff_t m_stride, int rows, const epilogue& e, float* y) {

@@ -72,7 +72,7 @@ inline void multiply_pass(const row_source& a, const std::ptrdiff_t* offsets, co
     }
 }
 
-/// Rows, or 1 where a pass never has as many: keeps passes that nobody calls from being compiled.
+/// Rows, or 1 where a pass never has so many rows: the compiler then leaves out passes that are never called.
 template <int Blocks, int Rows> inline constexpr int possible = Rows <= pass_rows<Blocks> ? Rows : 1;
 
 /// Any number of rows times one group.

@@ -1,5 +1,5 @@
 // Sixteen floats, the width of a channel block, in as many registers as the instruction set takes for them.
-// Included once per instruction set, inside its namespace and its target pragma (kernels.hpp).
+// Included once per instruction set, inside its namespace and its target pragma (kernels.ipp).
 
 #if REPAINT_CPU_ISA == 512
 

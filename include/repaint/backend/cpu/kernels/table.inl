@@ -1,4 +1,4 @@
-/// The functions above, for those who choose the instruction set at run time.
+/// The functions above, for kernels_for(), which chooses the instruction set at run time.
 inline constexpr kernel_table kernels{
     widest_group,
     multiply,

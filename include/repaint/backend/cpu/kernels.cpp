@@ -1,0 +1,10 @@
+// The kernels of cpu_backend for all instruction sets, compiled once: a file of its own, since they take as long as all
+// else of the backend together.
+#ifndef REPAINT_COMPILED
+#define REPAINT_COMPILED
+#endif
+#include <repaint/config.hpp>
+#undef REPAINT_INLINE                               // which a precompiled header may have seen already
+#define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
+
+#include <repaint/backend/cpu/kernels.ipp>

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+#include <repaint/config.hpp>
+#include <repaint/diffusion/class_guidance.hpp>
+
+namespace repaint {
+
+REPAINT_INLINE host_tensor class_cotangent(const host_tensor& logits, std::span<const int> labels, float scale) {
+    const shape4 s = logits.shape();
+    if (labels.size() != static_cast<std::size_t>(s.n)) {
+        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given to guide " +
+                                    std::to_string(s.n) + " images");
+    }
+    host_tensor result(s);
+    for (int n = 0; n < s.n; ++n) {
+        const int label = labels[static_cast<std::size_t>(n)];
+        if (label < 0 || label >= s.c) {
+            throw std::invalid_argument("label " + std::to_string(label) +
+                                        " is out of range, the classifier knows 0 to " + std::to_string(s.c - 1));
+        }
+        double largest = static_cast<double>(logits(n, 0, 0, 0));
+        for (int c = 1; c < s.c; ++c) {
+            largest = std::max(largest, static_cast<double>(logits(n, c, 0, 0)));
+        }
+        double sum = 0.0;
+        for (int c = 0; c < s.c; ++c) {
+            sum += std::exp(static_cast<double>(logits(n, c, 0, 0)) - largest);
+        }
+        for (int c = 0; c < s.c; ++c) {
+            const double share = std::exp(static_cast<double>(logits(n, c, 0, 0)) - largest) / sum;
+            result(n, c, 0, 0) = scale * static_cast<float>((c == label ? 1.0 : 0.0) - share);
+        }
+    }
+    return result;
+}
+
+} // namespace repaint

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include <repaint/config.hpp>
+#include <repaint/image/decoding.hpp>
+#include <repaint/image/exif.hpp>
+#include <repaint/image/pixels.hpp>
+#include <repaint/io/bytes.hpp>
+
+namespace repaint {
+
+namespace detail {
+
+REPAINT_INLINE void check_extents(const std::string& name, long long width, long long height, std::size_t max_pixels) {
+    if (width < 1 || height < 1 || width > max_picture_side || height > max_picture_side ||
+        static_cast<std::size_t>(width) * static_cast<std::size_t>(height) > max_pixels) {
+        refuse(name, "claims " + size_text(width, height) + " pixels; sides are 1 to " +
+                         std::to_string(max_picture_side) + ", and at most " + std::to_string(max_pixels) +
+                         " pixels in all");
+    }
+}
+
+REPAINT_INLINE void check_density(const std::string& name, int width, int height, std::size_t bytes,
+                                  std::size_t least_bytes) {
+    if (bytes < least_bytes) {
+        refuse(name, "is cut off or damaged: " + std::to_string(bytes) + " bytes cannot hold " +
+                         size_text(width, height) + " pixels");
+    }
+}
+
+REPAINT_INLINE picture upright(picture p, std::span<const std::byte> exif) {
+    const int orientation = exif_orientation(exif);
+    return orientation == 1 ? p : oriented(p, orientation);
+}
+
+} // namespace detail
+
+} // namespace repaint

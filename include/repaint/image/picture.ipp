@@ -1,0 +1,250 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <repaint/config.hpp>
+#include <repaint/core/host_tensor.hpp>
+#include <repaint/core/shape.hpp>
+#include <repaint/error.hpp>
+#include <repaint/image/picture.hpp>
+#include <repaint/image/pixels.hpp>
+
+namespace repaint {
+
+namespace detail {
+
+/// A value of [-1, 1] as a byte. Values outside are clamped, NaN is 0. float32 up to the rounding, as in the official
+/// program.
+inline std::uint8_t to_byte(float value, pixel_rounding rounding) {
+    const float scaled = (value + 1.0F) * 127.5F;
+    const float clamped = scaled > 0.0F ? (scaled < 255.0F ? scaled : 255.0F) : 0.0F;
+    // In float64, so that the largest float32 below 0.5 is not carried over to 1.
+    return static_cast<std::uint8_t>(static_cast<double>(clamped) + (rounding == pixel_rounding::nearest ? 0.5 : 0.0));
+}
+
+inline void check_image_of(const host_tensor& images, int image_index, const std::string& operation) {
+    const shape4& s = images.shape();
+    if (s.c != 1 && s.c != 3) {
+        throw shape_error(operation + ": images " + to_string(s) + " have " + std::to_string(s.c) +
+                          " channels; 1 and 3 make a picture");
+    }
+    if (image_index < 0 || image_index >= s.n) {
+        throw shape_error(operation + ": image " + std::to_string(image_index) + " of images " + to_string(s) +
+                          ", which are numbered from 0");
+    }
+}
+
+} // namespace detail
+
+REPAINT_INLINE host_tensor to_tensor(const picture& p, int channels) {
+    detail::check_picture(p, "to_tensor");
+    if (channels != 1 && channels != 3) {
+        throw std::invalid_argument("to_tensor: channels must be 1 or 3, got " + std::to_string(channels));
+    }
+    host_tensor image({1, channels, p.height, p.width});
+    const std::size_t plane = image.shape().plane();
+    for (int c = 0; c < channels; ++c) {
+        float* values = image.data() + static_cast<std::size_t>(c) * plane;
+        for (std::size_t i = 0; i < plane; ++i) {
+            values[i] = static_cast<float>(detail::colour(p, i, c, channels)) / 127.5F - 1.0F;
+        }
+    }
+    return image;
+}
+
+REPAINT_INLINE host_tensor keep_mask(const picture& p, mask_polarity polarity) {
+    detail::check_picture(p, "keep_mask");
+    const std::size_t count = detail::pixel_count(p);
+    const auto stride = static_cast<std::size_t>(p.channels);
+    const auto colours = static_cast<std::size_t>(detail::colour_channels(p));
+    bool agree = true;
+    bool constant = true;
+    bool opaque = true;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint8_t* pixel = p.pixels.data() + i * stride;
+        agree = agree && pixel[0] == pixel[colours - 1] && pixel[0] == pixel[colours / 2];
+        constant = constant && std::equal(pixel, pixel + colours, p.pixels.data());
+        opaque = opaque && (!detail::has_alpha(p) || pixel[colours] == 255);
+    }
+    if (constant && !opaque) {
+        throw format_error("keep_mask: the mask of " + detail::size_text(p.width, p.height) +
+                           " pixels has one colour and differs only in alpha; use a grey mask without alpha");
+    }
+    host_tensor mask({1, agree ? 1 : 3, p.height, p.width});
+    float* values = mask.data();
+    for (std::size_t c = 0; c < static_cast<std::size_t>(mask.shape().c); ++c) {
+        for (std::size_t i = 0; i < count; ++i) {
+            const int byte = p.pixels[i * stride + c];
+            values[c * count + i] = static_cast<float>(polarity == mask_polarity::keep ? byte : 255 - byte) / 255.0F;
+        }
+    }
+    return mask;
+}
+
+REPAINT_INLINE picture to_picture(const host_tensor& images, int image_index, pixel_rounding rounding) {
+    detail::check_image_of(images, image_index, "to_picture");
+    const shape4& s = images.shape();
+    picture p = detail::blank_picture(s.w, s.h, s.c);
+    const float* values = images.image(image_index).data();
+    const std::size_t plane = s.plane();
+    const auto channels = static_cast<std::size_t>(s.c);
+    for (std::size_t c = 0; c < channels; ++c) {
+        for (std::size_t i = 0; i < plane; ++i) {
+            p.pixels[i * channels + c] = detail::to_byte(values[c * plane + i], rounding);
+        }
+    }
+    return p;
+}
+
+REPAINT_INLINE picture composed(const picture& original, const host_tensor& filled, int image_index,
+                                const host_tensor& keep) {
+    detail::check_picture(original, "composed");
+    detail::check_image_of(filled, image_index, "composed");
+    const shape4& s = filled.shape();
+    const shape4& k = keep.shape();
+    if (s.w != original.width || s.h != original.height) {
+        throw shape_error("composed: images " + to_string(s) + " do not fit the original picture of " +
+                          detail::size_text(original.width, original.height) + " pixels");
+    }
+    if ((k.n != 1 && k.n != s.n) || (k.c != 1 && k.c != s.c) || k.h != s.h || k.w != s.w) {
+        throw shape_error("composed: keep mask " + to_string(k) + " does not fit images " + to_string(s));
+    }
+    const int alpha = detail::has_alpha(original) ? 1 : 0;
+    picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
+    const std::size_t plane = s.plane();
+    const auto stride = static_cast<std::size_t>(p.channels);
+    const float* values = filled.image(image_index).data();
+    const float* known = keep.image(k.n == 1 ? 0 : image_index).data();
+    for (int c = 0; c < s.c; ++c) {
+        const auto channel = static_cast<std::size_t>(c);
+        const float* channel_known = known + (k.c == 1 ? 0 : channel * plane);
+        for (std::size_t i = 0; i < plane; ++i) {
+            p.pixels[i * stride + channel] =
+                channel_known[i] == 1.0F ? detail::colour(original, i, c, s.c)
+                                         : detail::to_byte(values[channel * plane + i], pixel_rounding::nearest);
+        }
+    }
+    if (alpha == 1) {
+        const auto original_stride = static_cast<std::size_t>(original.channels);
+        for (std::size_t i = 0; i < plane; ++i) {
+            p.pixels[i * stride + stride - 1] = original.pixels[i * original_stride + original_stride - 1];
+        }
+    }
+    return p;
+}
+
+REPAINT_INLINE picture over_white(const picture& p) {
+    detail::check_picture(p, "over_white");
+    if (!detail::has_alpha(p)) {
+        return p;
+    }
+    picture flat = detail::blank_picture(p.width, p.height, p.channels - 1);
+    const auto colours = static_cast<std::size_t>(flat.channels);
+    for (std::size_t i = 0; i < detail::pixel_count(p); ++i) {
+        const std::uint8_t* pixel = p.pixels.data() + i * (colours + 1);
+        for (std::size_t c = 0; c < colours; ++c) {
+            flat.pixels[i * colours + c] = detail::over_white(pixel[c], pixel[colours]);
+        }
+    }
+    return flat;
+}
+
+REPAINT_INLINE picture oriented(const picture& p, int orientation) {
+    detail::check_picture(p, "oriented");
+    if (orientation < 1 || orientation > 8) {
+        throw std::invalid_argument("oriented: the orientation must be 1 to 8, got " + std::to_string(orientation));
+    }
+    if (orientation == 1) {
+        return p;
+    }
+    const bool transposed = orientation >= 5;
+    const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const bool from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    picture upright =
+        detail::blank_picture(transposed ? p.height : p.width, transposed ? p.width : p.height, p.channels);
+    const auto channels = static_cast<std::size_t>(p.channels);
+    std::uint8_t* out = upright.pixels.data();
+    for (int y = 0; y < upright.height; ++y) {
+        for (int x = 0; x < upright.width; ++x) {
+            const int row = transposed ? x : y;
+            const int column = transposed ? y : x;
+            const auto source_row = static_cast<std::size_t>(from_bottom ? p.height - 1 - row : row);
+            const auto source_column = static_cast<std::size_t>(from_right ? p.width - 1 - column : column);
+            const auto source = (source_row * static_cast<std::size_t>(p.width) + source_column) * channels;
+            out = std::copy_n(p.pixels.data() + source, channels, out);
+        }
+    }
+    return upright;
+}
+
+REPAINT_INLINE picture contact_sheet(const std::vector<std::vector<picture>>& rows,
+                                     const contact_sheet_options& options) {
+    if (options.scale < 1 || options.scale > max_picture_side || options.gap < 0 || options.gap > max_picture_side) {
+        throw std::invalid_argument("contact_sheet: scale must be 1 to 65535 and gap 0 to 65535, got " +
+                                    std::to_string(options.scale) + " and " + std::to_string(options.gap));
+    }
+    const picture empty;
+    std::size_t columns = 0;
+    int widest = 0;
+    int tallest = 0;
+    for (const auto& row : rows) {
+        columns = std::max(columns, row.size());
+        for (const auto& p : row) {
+            if (p != empty) {
+                detail::check_picture(p, "contact_sheet");
+                widest = std::max(widest, p.width);
+                tallest = std::max(tallest, p.height);
+            }
+        }
+    }
+    if (widest == 0) {
+        throw std::invalid_argument("contact_sheet: there is no picture to show");
+    }
+    const auto limit = static_cast<std::size_t>(max_picture_side);
+    const auto scale = static_cast<std::size_t>(options.scale);
+    const auto gap = static_cast<std::size_t>(options.gap);
+    const std::size_t cell_width = static_cast<std::size_t>(widest) * scale;
+    const std::size_t cell_height = static_cast<std::size_t>(tallest) * scale;
+    const std::size_t width = columns > limit ? limit + 1 : columns * (cell_width + gap) + gap;
+    const std::size_t height = rows.size() > limit ? limit + 1 : rows.size() * (cell_height + gap) + gap;
+    if (width > limit || height > limit || width * height > max_picture_pixels) {
+        throw shape_error("contact_sheet: " + std::to_string(rows.size()) + " rows of " + std::to_string(columns) +
+                          " pictures of " + detail::size_text(widest, tallest) + " pixels, " +
+                          std::to_string(options.scale) + " times larger, exceed a sheet of " +
+                          std::to_string(max_picture_side) + " a side and " + std::to_string(max_picture_pixels) +
+                          " pixels");
+    }
+    picture sheet = detail::blank_picture(static_cast<int>(width), static_cast<int>(height), 3);
+    for (std::size_t i = 0; i < sheet.pixels.size(); ++i) {
+        sheet.pixels[i] = options.background[i % 3];
+    }
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+        for (std::size_t c = 0; c < rows[r].size(); ++c) {
+            if (rows[r][c] == empty) {
+                continue;
+            }
+            const picture flat = over_white(rows[r][c]);
+            const std::size_t shown_width = static_cast<std::size_t>(flat.width) * scale;
+            const std::size_t shown_height = static_cast<std::size_t>(flat.height) * scale;
+            const std::size_t left = gap + c * (cell_width + gap) + (cell_width - shown_width) / 2;
+            const std::size_t top = gap + r * (cell_height + gap) + (cell_height - shown_height) / 2;
+            for (std::size_t y = 0; y < shown_height; ++y) {
+                std::uint8_t* out = sheet.pixels.data() + ((top + y) * width + left) * 3;
+                const std::size_t row_start = y / scale * static_cast<std::size_t>(flat.width);
+                for (std::size_t x = 0; x < shown_width; ++x) {
+                    for (int channel = 0; channel < 3; ++channel) {
+                        *out++ = detail::colour(flat, row_start + x / scale, channel, 3);
+                    }
+                }
+            }
+        }
+    }
+    return sheet;
+}
+
+} // namespace repaint

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
+#include <repaint/error.hpp>
+#include <repaint/io/stored_tensor.hpp>
+#include <repaint/model/checkpoint_names.hpp>
+
+namespace repaint {
+
+namespace detail {
+
+REPAINT_INLINE std::vector<int> required_shape(const checkpoint& file, const std::string& name, std::size_t rank,
+                                               std::string_view family) {
+    const auto found = file.tensors.find(name);
+    if (found == file.tensors.end()) {
+        throw format_error(shown(file.path) + ": a " + std::string(family) + " needs a tensor " + name +
+                           ", the file has none");
+    }
+    const auto& shape = found->second.shape;
+    if (shape.size() != rank) {
+        throw format_error(shown(file.path) + ": the tensor " + name + " has " + std::to_string(shape.size()) +
+                           " dimensions, expected " + std::to_string(rank));
+    }
+    std::vector<int> result;
+    for (const std::int64_t extent : shape) {
+        if (extent < 1 || extent > 1 << 20) {
+            throw format_error(shown(file.path) + ": the tensor " + name + " has an extent of " +
+                               std::to_string(extent) + ", accepted are 1 to 1048576");
+        }
+        result.push_back(static_cast<int>(extent));
+    }
+    return result;
+}
+
+REPAINT_INLINE bool has_tensor(const checkpoint& file, const std::string& name) { return file.tensors.contains(name); }
+
+REPAINT_INLINE bool has_prefix(const checkpoint& file, const std::string& start) {
+    const auto first = file.tensors.lower_bound(start);
+    return first != file.tensors.end() && first->first.starts_with(start);
+}
+
+REPAINT_INLINE int count_blocks(const checkpoint& file, const std::string& prefix) {
+    int count = 0;
+    while (has_prefix(file, prefix + "." + std::to_string(count) + ".")) {
+        ++count;
+    }
+    return count;
+}
+
+REPAINT_INLINE std::string tensors_of(const checkpoint& file) {
+    std::string text = shown(file.path) + ": its " + std::to_string(file.tensors.size()) + " tensors";
+    if (!file.tensors.empty()) {
+        text += " (the first is " + printable(file.tensors.begin()->first) + ")";
+    }
+    return text;
+}
+
+} // namespace detail
+
+} // namespace repaint

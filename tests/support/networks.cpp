@@ -1,0 +1,2 @@
+#define REPAINT_TEST_NETWORKS template
+#include "support/networks.hpp"
