@@ -3,8 +3,9 @@
 
 usage: export.py WEIGHTS.pt CONFIG.json OUT.safetensors
 
-Writes OUT.safetensors (float16, the names of guided_unet.py) and OUT.json (the official keys), and says how far one
-evaluation of the network moves by the rounding. Needs torch and safetensors.
+WEIGHTS.pt is a state_dict, or the state.pt of train.py, of which the averaged weights are taken. Writes OUT.safetensors
+(float16, the names of guided_unet.py; how long it was trained and the hash of the data in its metadata) and OUT.json
+(the official keys), and says how far one evaluation of the network moves by the rounding. Needs torch and safetensors.
 """
 import argparse
 import json
@@ -15,6 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 from guided_unet import GuidedUNet
+
+TRAINED = ("step", "images", "minutes", "data_sha256")  # of a state.pt, for the metadata
 
 
 def network_of(weights, config):
@@ -34,7 +37,7 @@ def rounding_error(weights, rounded, config):
         return (network_of(rounded, config)(x, timesteps, labels) - exact).abs().max().item()
 
 
-def export(weights, config, out):
+def export(weights, config, out, trained):
     """Writes the state_dict `weights` to `out` (.safetensors) and `config` beside it; returns the rounding error."""
     out = pathlib.Path(out)
     rounded = {name: tensor.detach().half().contiguous() for name, tensor in weights.items()}
@@ -43,7 +46,7 @@ def export(weights, config, out):
         raise ValueError(f"float16 cannot hold {', '.join(overflown)}")
     error = rounding_error(weights, rounded, config)
     partial = out.with_name(out.name + ".partial")
-    save_file(rounded, partial, metadata={"format": "pt"})
+    save_file(rounded, partial, metadata={"format": "pt", **trained})
     partial.chmod(0o644)  # save_file makes it private
     os.replace(partial, out)
     out.with_suffix(".json").write_text(json.dumps(config, indent=4) + "\n")
@@ -57,9 +60,11 @@ def main():
     parser.add_argument("out")
     args = parser.parse_args()
 
-    weights = torch.load(args.weights, map_location="cpu", weights_only=True)
+    content = torch.load(args.weights, map_location="cpu", weights_only=True)
+    weights = content.get("average", content)
+    trained = {name: str(content[name]) for name in TRAINED if name in content}
     config = json.loads(pathlib.Path(args.config).read_text())
-    error = export(weights, config, args.out)
+    error = export(weights, config, args.out, trained)
     count = sum(tensor.numel() for tensor in weights.values())
     print(f"{args.out}: {len(weights)} tensors, {count:,} parameters, rounding moves the output by up to {error:.1e}")
 

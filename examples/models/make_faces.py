@@ -1,18 +1,27 @@
 #!/usr/bin/env python3
 """Face pictures from the Noto Color Emoji font, to train a small demo model on.
 
-usage: make_dataset.py SIZE OUT.npy [--font NotoColorEmoji.ttf]
+usage: make_faces.py SIZE OUT [--font NotoColorEmoji.ttf] [--held-out SHARE]
 
-Writes uint8 [N, SIZE, SIZE, 3]: every face, portrait and animal face of the font on white. The font is the Debian
-package fonts-noto-color-emoji (copyright Google, SIL Open Font License 1.1); version 2.042 gives 1,015 pictures.
-Needs fonttools, numpy and pillow.
+Draws every face, portrait and animal face of the font on white. The font is the Debian package fonts-noto-color-emoji
+(copyright Google, SIL Open Font License 1.1); version 2.042 gives 1,015 pictures.
+
+OUT.safetensors   uint8 [SIZE, SIZE, 3] each, under "train/FAMILY/GLYPH" and "held/FAMILY/GLYPH". One face in all its
+                  skin tones, hair colours and genders is a family. A tenth of the families is held out: those whose
+                  names (code points) have the smallest SHA-256.
+OUT.npy           uint8 [N, SIZE, SIZE, 3], all of them
+
+Needs fonttools, numpy, pillow and safetensors.
 """
 import argparse
+import hashlib
 import io
+import pathlib
 
 import numpy
 from fontTools.ttLib import TTFont
 from PIL import Image
+from safetensors.numpy import save_file
 
 DEBIAN_FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 SQUARE = 136  # the glyphs are 136 x 128
@@ -39,6 +48,17 @@ FACES = {
 }  # fmt: skip
 JOINERS = {0x200D, 0xFE0F}
 
+# What a family does not tell apart: skin tones, hair, genders, and persons who differ in nothing else.
+VARIATIONS = JOINERS | {*range(0x1F3FB, 0x1F400), *range(0x1F9B0, 0x1F9B4), 0x2640, 0x2642}
+SAME_PERSON = {
+    0x1F466: 0x1F9D2, 0x1F467: 0x1F9D2,  # boy and girl: child
+    0x1F468: 0x1F9D1, 0x1F469: 0x1F9D1, 0x1F471: 0x1F9D1,  # man, woman, and with blond hair: person
+    0x1F474: 0x1F9D3, 0x1F475: 0x1F9D3,  # old man and old woman: old person
+    0x1F934: 0x1FAC5, 0x1F478: 0x1FAC5,  # prince and princess: with crown
+    0x1F936: 0x1F385, 0x1F384: 0x1F385,  # Mother Christmas, and a person with a Christmas tree: Father Christmas
+}  # fmt: skip
+FATHER_CHRISTMAS = 0x1F385
+
 
 def glyph_sequences(font):
     """Glyph name -> the code points it draws, through the font's ligatures."""
@@ -62,6 +82,19 @@ def is_face(codepoints):
     return codepoints[0] in FACES
 
 
+def family(codepoints):
+    """What all variants of one face have in common, as a name."""
+    core = {SAME_PERSON.get(c, c) for c in codepoints if c not in VARIATIONS}
+    if FATHER_CHRISTMAS in core:
+        core = {FATHER_CHRISTMAS}
+    return "-".join(f"{c:x}" for c in sorted(core))
+
+
+def held_out(families, share):
+    by_hash = sorted(families, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return set(by_hash[: round(share * len(by_hash))])
+
+
 def picture(png, size):
     """A glyph's PNG, centred on a white square and resized: uint8 [size, size, 3]."""
     glyph = Image.open(io.BytesIO(png)).convert("RGBA")
@@ -75,14 +108,26 @@ def main():
     parser.add_argument("size", type=int)
     parser.add_argument("out")
     parser.add_argument("--font", default=DEBIAN_FONT)
+    parser.add_argument("--held-out", type=float, default=0.1, metavar="SHARE", help="of the families")
     args = parser.parse_args()
 
     font = TTFont(args.font)
     bitmaps = font["CBDT"].strikeData[0]
-    names = sorted(name for name, drawn in glyph_sequences(font).items() if name in bitmaps and is_face(drawn))
-    pictures = numpy.stack([picture(bitmaps[name].imageData, args.size) for name in names])
-    numpy.save(args.out, pictures)
+    drawn = {name: codes for name, codes in glyph_sequences(font).items() if name in bitmaps and is_face(codes)}
+    pictures = {name: picture(bitmaps[name].imageData, args.size) for name in sorted(drawn)}
     print(f"{len(pictures)} pictures of {args.size} x {args.size} in {args.out}")
+    if args.out.endswith(".npy"):
+        numpy.save(args.out, numpy.stack(list(pictures.values())))
+        return
+    families = {name: family(codes) for name, codes in drawn.items()}
+    held = held_out(set(families.values()), args.held_out)
+    sides = {name: "held" if families[name] in held else "train" for name in pictures}
+    save_file({f"{sides[name]}/{families[name]}/{name}": drawing for name, drawing in pictures.items()}, args.out)
+    digest = hashlib.sha256(pathlib.Path(args.out).read_bytes()).hexdigest()
+    print(
+        f"{len(held)} of {len(set(families.values()))} families held out, {list(sides.values()).count('held')} pictures"
+    )
+    print(f"SHA-256 {digest}")
 
 
 if __name__ == "__main__":
