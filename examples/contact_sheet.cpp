@@ -20,7 +20,7 @@ repaint::picture with_hole(const repaint::picture& original, const std::string& 
         throw repaint::shape_error(mask_file + " does not have the size of its picture");
     }
     const repaint::host_tensor grey({1, 3, original.height, original.width});
-    return repaint::composed(original, grey, 0, keep);
+    return repaint::compose_picture(original, grey, 0, keep);
 }
 
 repaint::picture read_cell(const std::string& cell) {

@@ -10,7 +10,7 @@ repaint::host_tensor fill(const repaint::host_tensor& image, const repaint::host
 int main() try {
     const auto face = repaint::read_picture("examples/models/demo/face-1.png");
     const auto keep = repaint::make_mask(repaint::mask_kind::half, face.width, face.height); // 1 = known
-    repaint::write_picture("filled.png", repaint::composed(face, fill(repaint::to_tensor(face), keep), 0, keep));
+    repaint::write_picture("filled.png", repaint::compose_picture(face, fill(repaint::to_tensor(face), keep), 0, keep));
 } catch (const repaint::device_error& e) {
     std::fprintf(stderr, "skipped: %s\n", e.what());
     return 1;

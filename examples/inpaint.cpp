@@ -10,5 +10,5 @@ int main() {
     const auto keep = repaint::make_mask(repaint::mask_kind::half, face.width, face.height); // 1 = known
     const repaint::inpainter inpaint(backend, model, {.timesteps = 50, .jumps = {.jump_n_sample = 4}});
     const auto filled = inpaint(repaint::to_tensor(face), keep, repaint::philox_noise(42));
-    repaint::write_picture("filled.png", repaint::composed(face, filled, 0, keep));
+    repaint::write_picture("filled.png", repaint::compose_picture(face, filled, 0, keep));
 }

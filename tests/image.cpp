@@ -330,7 +330,7 @@ TEST_CASE("known pixels of an inpainted PNG equal the bytes of the original file
     const picture original = decode(repaint::encode_png(noise(64, 64, 3)));
     const repaint::host_tensor keep = repaint::make_mask(repaint::mask_kind::wide, 64, 64, 4);
     const repaint::host_tensor filled({1, 3, 64, 64}, std::vector<float>(3 * 64 * 64, 0.123F));
-    const picture result = decode(repaint::encode_png(composed(original, filled, 0, keep)));
+    const picture result = decode(repaint::encode_png(compose_picture(original, filled, 0, keep)));
     for (std::size_t i = 0; i < 64 * 64; ++i) {
         for (std::size_t c = 0; c < 3; ++c) {
             REQUIRE(result.pixels[3 * i + c] == (keep.data()[i] == 1.0F ? original.pixels[3 * i + c] : 143));

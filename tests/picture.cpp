@@ -193,12 +193,12 @@ TEST_CASE("a mask that lives in alpha alone is refused, other alpha is ignored",
     CHECK(keep_mask(all_known, mask_polarity::keep)(0, 0, 0, 0) == 1.0F);
 }
 
-TEST_CASE("composed gives known pixels their bytes back, whatever was sampled", "[picture]") {
+TEST_CASE("compose_picture gives known pixels their bytes back, whatever was sampled", "[picture]") {
     const host_tensor all_known = filled_with({1, 1, 16, 16}, 1.0F);
     for (const float sampled : {0.3F, not_a_number, infinity, -77.0F}) {
         for (const int channels : {1, 2, 3, 4}) {
             const picture original = every_byte(channels);
-            const picture rgb = composed(original, filled_with({1, 3, 16, 16}, sampled), 0, all_known);
+            const picture rgb = compose_picture(original, filled_with({1, 3, 16, 16}, sampled), 0, all_known);
             REQUIRE(rgb.channels == (channels % 2 == 0 ? 4 : 3));
             for (std::size_t i = 0; i < 256; ++i) {
                 const std::uint8_t* in = original.pixels.data() + i * static_cast<std::size_t>(channels);
@@ -210,7 +210,7 @@ TEST_CASE("composed gives known pixels their bytes back, whatever was sampled", 
                     REQUIRE(out[3] == in[channels - 1]);
                 }
             }
-            const picture grey = composed(original, filled_with({1, 1, 16, 16}, sampled), 0, all_known);
+            const picture grey = compose_picture(original, filled_with({1, 1, 16, 16}, sampled), 0, all_known);
             REQUIRE(grey.channels == (channels % 2 == 0 ? 2 : 1));
             if (channels <= 2) {
                 CHECK(grey == original);
@@ -225,18 +225,18 @@ TEST_CASE("composed gives known pixels their bytes back, whatever was sampled", 
     }
 }
 
-TEST_CASE("composed takes everything else from the sample", "[picture]") {
+TEST_CASE("compose_picture takes everything else from the sample", "[picture]") {
     const picture original{2, 2, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
     const host_tensor filled = filled_with({1, 3, 2, 2}, 1.0F);
     SECTION("binary and soft masks") {
         const host_tensor keep({1, 1, 2, 2}, {1.0F, 0.0F, 0.999F, not_a_number});
-        CHECK(composed(original, filled, 0, keep).pixels ==
+        CHECK(compose_picture(original, filled, 0, keep).pixels ==
               std::vector<std::uint8_t>{1, 2, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255});
     }
     SECTION("a mask per channel") {
         host_tensor keep({1, 3, 2, 2});
         keep(0, 1, 1, 0) = 1.0F;
-        CHECK(composed(original, filled, 0, keep).pixels ==
+        CHECK(compose_picture(original, filled, 0, keep).pixels ==
               std::vector<std::uint8_t>{255, 255, 255, 255, 255, 255, 255, 8, 255, 255, 255, 255});
     }
     SECTION("image and mask of a batch") {
@@ -246,33 +246,34 @@ TEST_CASE("composed takes everything else from the sample", "[picture]") {
         }
         host_tensor keeps({2, 1, 2, 2});
         keeps(1, 0, 0, 0) = 1.0F;
-        CHECK(composed(original, batch, 1, keeps).pixels ==
+        CHECK(compose_picture(original, batch, 1, keeps).pixels ==
               std::vector<std::uint8_t>{1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0});
-        CHECK(composed(original, batch, 0, keeps).pixels == std::vector<std::uint8_t>(12, 128));
-        CHECK(composed(original, batch, 1, host_tensor({1, 1, 2, 2})).pixels == std::vector<std::uint8_t>(12, 0));
+        CHECK(compose_picture(original, batch, 0, keeps).pixels == std::vector<std::uint8_t>(12, 128));
+        CHECK(compose_picture(original, batch, 1, host_tensor({1, 1, 2, 2})).pixels ==
+              std::vector<std::uint8_t>(12, 0));
     }
     SECTION("alpha is the original's, also where the picture was filled") {
         const picture grey_alpha{2, 1, 2, {10, 20, 30, 40}};
-        CHECK(composed(grey_alpha, filled_with({1, 3, 1, 2}, 1.0F), 0, host_tensor({1, 1, 1, 2})).pixels ==
+        CHECK(compose_picture(grey_alpha, filled_with({1, 3, 1, 2}, 1.0F), 0, host_tensor({1, 1, 1, 2})).pixels ==
               std::vector<std::uint8_t>{255, 255, 255, 20, 255, 255, 255, 40});
     }
 }
 
-TEST_CASE("composed refuses what does not fit, with both sizes", "[picture]") {
+TEST_CASE("compose_picture refuses what does not fit, with both sizes", "[picture]") {
     const picture original = every_byte(3);
     const host_tensor filled({2, 3, 16, 16});
     const host_tensor keep({1, 1, 16, 16});
-    REQUIRE_THROWS_AS(composed(original, host_tensor({1, 3, 16, 15}), 0, keep), repaint::shape_error);
-    REQUIRE_THROWS_WITH(composed(original, host_tensor({1, 3, 8, 16}), 0, keep),
+    REQUIRE_THROWS_AS(compose_picture(original, host_tensor({1, 3, 16, 15}), 0, keep), repaint::shape_error);
+    REQUIRE_THROWS_WITH(compose_picture(original, host_tensor({1, 3, 8, 16}), 0, keep),
                         contains("(1, 3, 8, 16)") && contains("16 x 16"));
-    REQUIRE_THROWS_WITH(composed(original, filled, 0, host_tensor({1, 1, 15, 16})), contains("(1, 1, 15, 16)"));
-    REQUIRE_THROWS_AS(composed(original, filled, 0, host_tensor({1, 2, 16, 16})), repaint::shape_error);
-    REQUIRE_THROWS_AS(composed(original, filled, 0, host_tensor({3, 1, 16, 16})), repaint::shape_error);
-    REQUIRE_THROWS_AS(composed(original, host_tensor({1, 1, 16, 16}), 0, host_tensor({1, 3, 16, 16})),
+    REQUIRE_THROWS_WITH(compose_picture(original, filled, 0, host_tensor({1, 1, 15, 16})), contains("(1, 1, 15, 16)"));
+    REQUIRE_THROWS_AS(compose_picture(original, filled, 0, host_tensor({1, 2, 16, 16})), repaint::shape_error);
+    REQUIRE_THROWS_AS(compose_picture(original, filled, 0, host_tensor({3, 1, 16, 16})), repaint::shape_error);
+    REQUIRE_THROWS_AS(compose_picture(original, host_tensor({1, 1, 16, 16}), 0, host_tensor({1, 3, 16, 16})),
                       repaint::shape_error);
-    REQUIRE_THROWS_AS(composed(original, filled, 2, keep), repaint::shape_error);
-    REQUIRE_THROWS_AS(composed(original, host_tensor({1, 4, 16, 16}), 0, keep), repaint::shape_error);
-    REQUIRE_THROWS_AS(composed(picture{}, filled, 0, keep), repaint::shape_error);
+    REQUIRE_THROWS_AS(compose_picture(original, filled, 2, keep), repaint::shape_error);
+    REQUIRE_THROWS_AS(compose_picture(original, host_tensor({1, 4, 16, 16}), 0, keep), repaint::shape_error);
+    REQUIRE_THROWS_AS(compose_picture(picture{}, filled, 0, keep), repaint::shape_error);
 }
 
 TEST_CASE("all eight orientations of a picture that is 3 wide and 2 high", "[picture]") {

@@ -212,7 +212,7 @@ public:
         std::vector<host_tensor> truth;
         for (std::size_t at = batch.first; at < batch.last; ++at) {
             const auto& original = plan_->pictures[at].pixels();
-            const picture filled = repaint::composed(original, drawn, static_cast<int>(at - batch.first), keep_);
+            const picture filled = repaint::compose_picture(original, drawn, static_cast<int>(at - batch.first), keep_);
             if (out_->is_shown(at)) {
                 out_->save_fill(out_->fill(batch, at), filled);
             }

@@ -135,7 +135,8 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
     if (is_array()) {
         finished_.push_back(values);
     } else {
-        repaint::write_picture(files_[p], repaint::composed(original, repaint::rescaled(values, range, {}), 0, keep));
+        repaint::write_picture(files_[p],
+                               repaint::compose_picture(original, repaint::rescaled(values, range, {}), 0, keep));
     }
 }
 

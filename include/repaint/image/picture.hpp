@@ -53,7 +53,7 @@ picture to_picture(const host_tensor& images, int image_index = 0, pixel_roundin
 /// `filled` (n, 3 or 1, h, w), rounded to nearest. A soft keep is taken as already blended into `filled`.
 /// keep (1 = known): (1 or n, 1 or c, h, w). The picture is RGB for three channels (a grey original is replicated) and
 /// grey for one (an RGB original becomes luma); alpha of the original is copied. Throws shape_error.
-picture composed(const picture& original, const host_tensor& filled, int image_index, const host_tensor& keep);
+picture compose_picture(const picture& original, const host_tensor& filled, int image_index, const host_tensor& keep);
 
 /// The picture without alpha, as it looks on white. Throws shape_error for an inconsistent picture.
 picture over_white(const picture& p);

@@ -101,18 +101,18 @@ REPAINT_INLINE picture to_picture(const host_tensor& images, int image_index, pi
     return p;
 }
 
-REPAINT_INLINE picture composed(const picture& original, const host_tensor& filled, int image_index,
-                                const host_tensor& keep) {
-    detail::check_picture(original, "composed");
-    detail::check_image_of(filled, image_index, "composed");
+REPAINT_INLINE picture compose_picture(const picture& original, const host_tensor& filled, int image_index,
+                                       const host_tensor& keep) {
+    detail::check_picture(original, "compose_picture");
+    detail::check_image_of(filled, image_index, "compose_picture");
     const shape4& s = filled.shape();
     const shape4& k = keep.shape();
     if (s.w != original.width || s.h != original.height) {
-        throw shape_error("composed: images " + to_string(s) + " do not fit the original picture of " +
+        throw shape_error("compose_picture: images " + to_string(s) + " do not fit the original picture of " +
                           detail::size_text(original.width, original.height) + " pixels");
     }
     if ((k.n != 1 && k.n != s.n) || (k.c != 1 && k.c != s.c) || k.h != s.h || k.w != s.w) {
-        throw shape_error("composed: keep mask " + to_string(k) + " does not fit images " + to_string(s));
+        throw shape_error("compose_picture: keep mask " + to_string(k) + " does not fit images " + to_string(s));
     }
     const int alpha = detail::has_alpha(original) ? 1 : 0;
     picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
