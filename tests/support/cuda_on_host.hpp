@@ -495,7 +495,11 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
     if (cuda_on_host::captured() != nullptr && kind != cudaMemcpyDeviceToDevice) {
         return cudaErrorStreamCaptureUnsupported;
     }
-    cuda_on_host::enqueue([=] { std::memcpy(to, from, bytes); });
+    cuda_on_host::enqueue([=] {
+        if (bytes > 0) { // where there is nothing to copy, from and to may be null
+            std::memcpy(to, from, bytes);
+        }
+    });
     return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
