@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include <repaint/model/unet.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/json.hpp>
