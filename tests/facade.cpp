@@ -210,6 +210,8 @@ TEMPLATE_LIST_TEST_CASE("a denoiser of one's own gives what sample() gives, bit 
     SECTION("a process is followed in one way") {
         REQUIRE_THROWS_WITH(repaint::inpainter(b, own, process, short_run(sampling_system::monai)),
                             contains("as the system official does; for monai give the settings of the training"));
+        REQUIRE_THROWS_WITH(repaint::unconditional_sampler(b, own, process, {.timesteps = 5}),
+                            contains("timesteps \"5\" were asked for, but the process has its 8 already"));
         REQUIRE_THROWS_WITH(repaint::unconditional_sampler(b, own, process, {.system = sampling_system::diffusers}),
                             contains("for diffusers give the settings"));
         auto impossible = options;

@@ -1,11 +1,11 @@
 #include "image_files.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <set>
 #include <stdexcept>
 #include <utility>
 
+#include <repaint/core/text.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 
@@ -35,12 +35,7 @@ fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::str
 
 } // namespace
 
-std::string lower_extension(const fs::path& path) {
-    std::string extension = path.extension().string();
-    std::transform(extension.begin(), extension.end(), extension.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return extension;
-}
+std::string lower_extension(const fs::path& path) { return repaint::lower_case(path.extension()); }
 
 bool is_picture_name(const fs::path& path) {
     const std::string extension = lower_extension(path);

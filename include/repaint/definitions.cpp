@@ -1,15 +1,6 @@
 // Everything of repaint::repaint that is no template, compiled once: see config.hpp. The CMake targets compile this
 // file for whatever links them; another build system does the same, or leaves REPAINT_COMPILED undefined.
-#ifndef REPAINT_COMPILED
-#define REPAINT_COMPILED
-#endif
-#include <repaint/config.hpp>
-#undef REPAINT_INLINE                               // which a precompiled header may have seen already
-#if defined(__clang__) // which leaves out the complete-object constructors of an inline one that is `used`
-#define REPAINT_INLINE __attribute__((weak))
-#else
-#define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
-#endif
+#include <repaint/definitions.inl>
 
 #include <repaint/core/arena.ipp>
 #include <repaint/core/host_tensor.ipp>

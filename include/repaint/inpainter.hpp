@@ -56,8 +56,8 @@ public:
     /// A trained network. Throws std::invalid_argument when options do not fit together.
     inpainter(B& b, const diffusion_model<B>& model, inpaint_options options = {});
 
-    /// A denoiser of the user's own over a process that is respaced already: options.timesteps is not looked at. A
-    /// temporary is taken over. Throws std::invalid_argument when options do not fit together.
+    /// A denoiser of the user's own over a process that is respaced already and says the timesteps. A temporary is
+    /// taken over. Throws std::invalid_argument when options do not fit together, or ask for other timesteps.
     template <class D>
     requires(denoiser<D, B>&& tensor_backend<B>)
         inpainter(B& b, D&& denoise, const diffusion_process& process, inpaint_options options = {})

@@ -20,6 +20,9 @@ std::string printable(std::string_view text, std::size_t longest = 80);
 /// printable(text) between double quotes.
 std::string in_quotes(std::string_view text);
 
+/// The text with A to Z as a to z, whatever the locale.
+std::string lower_case(std::string text);
+
 /// A path as it stands in messages.
 std::string shown(const std::string& path);
 

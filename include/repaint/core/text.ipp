@@ -127,4 +127,11 @@ REPAINT_INLINE std::string quoted(std::string_view text) {
     return result;
 }
 
+REPAINT_INLINE std::string lower_case(std::string text) {
+    for (char& c : text) {
+        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return text;
+}
+
 } // namespace repaint

@@ -9,6 +9,7 @@
 
 #include <repaint/config.hpp>
 #include <repaint/diffusion/class_guidance.hpp>
+#include <repaint/model/unet_config.hpp>
 
 namespace repaint {
 
@@ -18,13 +19,10 @@ REPAINT_INLINE host_tensor class_cotangent(const host_tensor& logits, std::span<
         throw std::invalid_argument(std::to_string(labels.size()) + " labels were given to guide " +
                                     std::to_string(s.n) + " images");
     }
+    detail::check_label_range(labels, s.c, "the classifier");
     host_tensor result(s);
     for (int n = 0; n < s.n; ++n) {
         const int label = labels[static_cast<std::size_t>(n)];
-        if (label < 0 || label >= s.c) {
-            throw std::invalid_argument("label " + std::to_string(label) +
-                                        " is out of range, the classifier knows 0 to " + std::to_string(s.c - 1));
-        }
         double largest = static_cast<double>(logits(n, 0, 0, 0));
         for (int c = 1; c < s.c; ++c) {
             largest = std::max(largest, static_cast<double>(logits(n, c, 0, 0)));

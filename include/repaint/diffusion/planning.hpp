@@ -19,8 +19,8 @@ namespace repaint {
 /// together.
 [[nodiscard]] run_plan plan_sampling(const diffusion_settings& settings, const sampling_options& options);
 
-/// Plans RePaint over a process that is respaced already, in the official program's way: options.timesteps is not looked
-/// at. Throws std::invalid_argument when the options ask for another system, or jumps do not fit.
+/// Plans RePaint over a process that is respaced already, in the official program's way. Throws std::invalid_argument when
+/// the options ask for another system or for other timesteps than the process has, or jumps do not fit.
 [[nodiscard]] run_plan plan_inpainting(const diffusion_process& process, const inpaint_options& options);
 
 /// Plans unconditional sampling over a process that is respaced already. Throws as the function above.

@@ -59,6 +59,12 @@ template <class Options> run_plan plan_given(const diffusion_process& process, c
         throw std::invalid_argument("a process that is respaced already is followed as the system official does; for " +
                                     to_string(options.system) + " give the settings of the training");
     }
+    const std::string& asked = options.timesteps.text;
+    if (asked != Options{}.timesteps.text && asked != std::to_string(process.size())) {
+        throw std::invalid_argument("timesteps " + repaint::quoted(asked) + " were asked for, but the process has its " +
+                                    std::to_string(process.size()) +
+                                    " already: respace it, or give the settings of the training");
+    }
     check_eta(options.eta);
     run_plan plan{.system = sampling_system::official,
                   .process = process,

@@ -72,9 +72,8 @@ inline int plain_count(const char* system, int steps, std::string_view spec, con
     int count = steps;
     const auto [end, code] = std::from_chars(spec.data(), spec.data() + spec.size(), count);
     if (!spec.empty() && (code != std::errc() || end != spec.data() + spec.size() || count < 1 || count > steps)) {
-        throw std::invalid_argument("timesteps of the system " + std::string(system) +
-                                    " must be a count from 1 to " + std::to_string(steps) + also + ", got " +
-                                    quoted(spec));
+        throw std::invalid_argument("timesteps of the system " + std::string(system) + " must be a count from 1 to " +
+                                    std::to_string(steps) + also + ", got " + quoted(spec));
     }
     return count;
 }

@@ -113,7 +113,7 @@ REPAINT_INLINE picture read_picture(const std::string& path) {
 }
 
 REPAINT_INLINE void write_picture(const std::string& path, const picture& p) {
-    const std::string extension = detail::lower_case(std::filesystem::path(path).extension());
+    const std::string extension = lower_case(std::filesystem::path(path).extension());
     const bool png = extension == ".png";
     if (!png && extension != ".jpg" && extension != ".jpeg") {
         throw std::invalid_argument(shown(path) + ": a picture is written to a name that ends in .png, .jpg or "

@@ -44,9 +44,6 @@ std::span<const std::byte> as_bytes(std::string_view text);
 /// The bytes as messages show them: "00 ff 12".
 std::string hexadecimal(std::span<const std::byte> bytes);
 
-/// The text with A to Z as a to z, whatever the locale.
-std::string lower_case(std::string text);
-
 /// Throws format_error "path: what".
 [[noreturn]] void refuse(const std::string& path, const std::string& what);
 

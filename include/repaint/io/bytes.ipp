@@ -64,13 +64,6 @@ REPAINT_INLINE std::string hexadecimal(std::span<const std::byte> bytes) {
     return out;
 }
 
-REPAINT_INLINE std::string lower_case(std::string text) {
-    for (char& c : text) {
-        c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    }
-    return text;
-}
-
 REPAINT_INLINE void refuse(const std::string& path, const std::string& what) {
     throw format_error(shown(path) + ": " + what);
 }

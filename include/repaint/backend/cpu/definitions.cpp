@@ -1,15 +1,6 @@
 // cpu_backend, compiled once: what its headers declare when REPAINT_COMPILED is defined. Its kernels are in
 // kernels.cpp, the networks that run on it in instantiations.cpp.
-#ifndef REPAINT_COMPILED
-#define REPAINT_COMPILED
-#endif
-#include <repaint/config.hpp>
-#undef REPAINT_INLINE                               // which a precompiled header may have seen already
-#if defined(__clang__) // which leaves out the complete-object constructors of an inline one that is `used`
-#define REPAINT_INLINE __attribute__((weak))
-#else
-#define REPAINT_INLINE inline __attribute__((used)) // weak: a program and its libraries may each have a copy
-#endif
+#include <repaint/definitions.inl>
 
 #include <repaint/backend/cpu.ipp>
 #include <repaint/backend/cpu/attention.ipp>
