@@ -1,24 +1,30 @@
 #!/usr/bin/env python3
-"""Times one evaluation of guided-diffusion U-Nets side by side: `repaint bench` and PyTorch, float32, on the CPU.
+"""Times one evaluation of guided-diffusion U-Nets side by side: `repaint bench`, PyTorch, ONNX Runtime and OpenVINO,
+float32, on the CPU.
 
     python tests/peers/bench_unet.py
 
 needs requirements.txt of this folder, a C++ compiler for torch.compile and a build of the program (--program). The
 networks are those of examples/models/guided_unet.py with random weights, written once, into --cache (small64 40 MB,
-imagenet64 1.2 GB, guided256 2.2 GB; --clean removes them). Before a network is timed, both sides compute one output,
-and the two must agree. PyTorch needs up to 10 GB of memory. `--networks small64 --batches 1` is the quick run. The
-whole run keeps to --minutes once torch.compile has its results in --cache; the first takes longer.
+imagenet64 1.2 GB, guided256 2.2 GB, and as much again in ONNX; --clean removes them). Before a network is timed, every
+side computes one output, and all must agree. The whole takes up to 16 GB of memory. `--networks small64 --batches 1` is
+the quick run, `--only repaint,openvino` one of some sides. --cache also keeps what PyTorch put out, which attention is
+the faster, and what torch.compile and OpenVINO compiled: the whole run keeps to --minutes once it is there.
 
 PyTorch's attention is the faster of two, which must agree: the explicit one of guided_unet.py and one with
-scaled_dot_product_attention. Both are timed before the network is, for either memory layout. PyTorch allocates huge
-pages (THP_MEM_ALLOC_ENABLE=1, unless the environment says otherwise), with which it is a few percent faster.
+scaled_dot_product_attention. Both are timed before the network is, for either memory layout; ONNX Runtime and OpenVINO
+get the second, exported to ONNX here, with which neither is slower. PyTorch allocates huge pages
+(THP_MEM_ALLOC_ENABLE=1, unless the environment says otherwise), with which it is a few percent faster. ONNX Runtime
+runs with all its optimizations, OpenVINO for latency, with float32 as its precision of inference, and both compile for
+the batch at hand.
 
-The sides take turns: in each round every PyTorch setting runs for about --burst seconds, then `repaint bench` does, and
-each round starts one further on, so that a slow minute of the machine hits all alike. Neither side counts the first
+The sides take turns: in each round every setting of PyTorch runs for about --burst seconds, then every other side does,
+and each round starts one further on, so that a slow minute of the machine hits all alike. No side counts the first
 call of a burst, nor loading, nor compiling. One round's figure is the burst's median; the table has the median of the
 rounds and, in brackets, the lowest and the highest round. Bursts during which other processes were at work do not count
 as long as a side has others; figures that had to use them are marked with *. "compile" is the fastest of the compiled
-settings, and the ratio is that of the fastest PyTorch setting to `repaint`.
+settings. The ratio is that of the fastest side to `repaint`: of the medians, and in brackets the lowest and the highest
+of one round.
 
 --contend N measures each side twice in each round, alone and while N processes that only count compete for the cores,
 and prints how much slower each side gets.
@@ -29,6 +35,7 @@ That is less than 0.5 % of the work.
 import argparse
 import contextlib
 import functools
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -42,6 +49,7 @@ import tempfile
 import textwrap
 import time
 import typing
+import warnings
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -105,6 +113,8 @@ class Setting(typing.NamedTuple):
     options: dict = {}
 
 
+PEERS = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+SIDES = ("pytorch", *PEERS, "repaint")
 SETTINGS = {
     "eager": Setting(False, False),
     "eager_channels_last": Setting(True, False),
@@ -281,16 +291,27 @@ def fused_attention():
     return FusedAttention
 
 
-def choose_attention(network, config, channels_last, wanted):
-    """Gives the network the attention that is faster, or the one that is wanted; its name, and the network's output.
+def attention_blocks(network):
+    from guided_unet import AttentionBlock
+
+    return [module for module in network.modules() if isinstance(module, AttentionBlock)]
+
+
+def set_attention(network, kind):
+    from guided_unet import AttentionBlock
+
+    for block in attention_blocks(network):
+        block.__class__ = fused_attention() if kind == "fused" else AttentionBlock
+
+
+def time_attention(network, config, channels_last):
+    """Milliseconds of the two kinds of attention, and the network's output.
 
     Only the attention blocks are timed, on what they are given in one call of the network: the rest is the same.
     """
     import torch
-    from guided_unet import AttentionBlock
 
-    classes = {"explicit": AttentionBlock, "fused": fused_attention()}
-    blocks = [module for module in network.modules() if isinstance(module, AttentionBlock)]
+    blocks = attention_blocks(network)
     given = []
     hooks = [block.register_forward_pre_hook(lambda block, given_now: given.append((block, given_now)))
              for block in blocks]
@@ -300,8 +321,7 @@ def choose_attention(network, config, channels_last, wanted):
             hook.remove()
 
         def call(kind):
-            for block in blocks:
-                block.__class__ = classes[kind]
+            set_attention(network, kind)
             start = time.perf_counter()
             outputs = [block(*block_given) for block, block_given in given]
             return 1000 * (time.perf_counter() - start), outputs
@@ -311,18 +331,35 @@ def choose_attention(network, config, channels_last, wanted):
         if not error < AGREEMENT:
             sys.exit(f"scaled_dot_product_attention differs by {error:.1e} of the largest, more than {AGREEMENT:.0e}")
         wait_for_quiet(0)
-        times = {kind: [] for kind in classes}
+        times = {"explicit": [], "fused": []}
         end = time.monotonic() + 4
         while len(times["fused"]) < 3 or (len(times["fused"]) < 30 and time.monotonic() < end):
             for kind, found in times.items():
                 found.append(call(kind)[0])
-    medians = {kind: statistics.median(found) for kind, found in times.items()}
+    return {kind: statistics.median(found) for kind, found in times.items()}, output.numpy()
+
+
+def choose_attention(network, config, channels_last, wanted, kept):
+    """Gives the network the attention that is faster, or the one that is wanted; its name, and the network's output.
+
+    What was found is kept in the file `kept`, for this version of PyTorch and this kind of processor.
+    """
+    import numpy
+    import torch
+
+    machine = json.dumps([torch.__version__, cpu_model(), instruction_sets(), torch.get_num_threads()])
+    medians = None
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        with numpy.load(kept) as found:
+            if str(found["machine"]) == machine:
+                medians, output = json.loads(str(found["medians"])), found["output"]
+    if medians is None:
+        medians, output = time_attention(network, config, channels_last)
+        numpy.savez(kept, machine=machine, medians=json.dumps(medians), output=output)
     chosen = min(medians, key=medians.get) if wanted == "faster" else wanted
     call_ms = ", ".join(f"{kind} {median:.1f} ms" for kind, median in medians.items())
-    print(f"attention, {layout_name(channels_last)}: {call_ms}, outputs differ by {error:.1e}; {chosen} is used",
-          file=sys.stderr)
-    for block in blocks:
-        block.__class__ = classes[chosen]
+    print(f"attention, {layout_name(channels_last)}: {call_ms}; {chosen} is used", file=sys.stderr)
+    set_attention(network, chosen)
     return chosen, output
 
 
@@ -330,8 +367,25 @@ def layout_name(channels_last):
     return "channels_last" if channels_last else "NCHW"
 
 
-class TorchSide:
-    """One setting with its network, which is warm; `failure` says why there is none."""
+class SideHere:
+    """A side that runs in this process, and is warm: `call` gives the milliseconds of one evaluation."""
+
+    failure = None
+
+    def burst(self, seconds, patience, contenders):
+        wait_for_quiet(patience)
+        load = Load()
+        with contention(contenders):
+            self.call()
+            times = []
+            end = time.monotonic() + seconds
+            while not times or time.monotonic() < end or len(times) < least_calls(min(times)):
+                times.append(self.call())
+        return Burst(statistics.median(times), min(times), max(times), len(times), load.others(), contenders)
+
+
+class TorchSide(SideHere):
+    """One setting with its network; `failure` says why there is none."""
 
     def __init__(self, name, network, config, batch):
         import torch
@@ -339,7 +393,6 @@ class TorchSide:
         setting = SETTINGS[name]
         self.name = name
         self.arguments = inputs(config, batch, setting.channels_last)
-        self.failure = None
         self.network = network
         if setting.compiled:
             self.network = torch.compile(network, dynamic=False, options=setting.options or None)
@@ -365,16 +418,83 @@ class TorchSide:
             self.network(*self.arguments)
             return 1000 * (time.perf_counter() - start)
 
-    def burst(self, seconds, patience, contenders):
-        wait_for_quiet(patience)
-        load = Load()
-        with contention(contenders):
-            self.call()
-            times = []
-            end = time.monotonic() + seconds
-            while not times or time.monotonic() < end or len(times) < least_calls(min(times)):
-                times.append(self.call())
-        return Burst(statistics.median(times), min(times), max(times), len(times), load.others(), contenders)
+
+def export_onnx(folder, path, config):
+    """Writes the network of a model file in ONNX, with a free batch, unless it is there; its file."""
+    import torch
+
+    exported = folder / "network.onnx"
+    if exported.exists() and exported.stat().st_mtime >= path.stat().st_mtime:
+        return exported
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    network = load_network(path, config, channels_last=False)
+    set_attention(network, "fused")
+    given = feed(config, 1, to=lambda tensor: tensor)
+    free = {name: {0: "batch"} for name in (*given, "out")}
+    partial = folder / "partial.onnx"  # the weights of large networks become files beside it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(network, tuple(given.values()), str(partial), dynamo=False, opset_version=18,
+                          input_names=list(given), output_names=["out"], dynamic_axes=free)
+    os.replace(partial, exported)
+    return exported
+
+
+def feed(config, batch, to=lambda tensor: tensor.numpy()):
+    """The inputs of the exported network by their names."""
+    named = zip(("x", "timesteps", "labels"), inputs(config, batch))
+    return {name: to(tensor) for name, tensor in named if tensor is not None}
+
+
+class OnnxRuntimeSide(SideHere):
+    name = "onnxruntime"
+
+    def __init__(self, exported, config, batch, threads, _cache):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_free_dimension_override_by_name("batch", batch)
+        self.session = onnxruntime.InferenceSession(str(exported), options, providers=["CPUExecutionProvider"])
+        self.feed = feed(config, batch)
+
+    def output(self):
+        return self.session.run(None, self.feed)[0]
+
+    def call(self):
+        start = time.perf_counter()
+        self.session.run(None, self.feed)
+        return 1000 * (time.perf_counter() - start)
+
+
+class OpenvinoSide(SideHere):
+    name = "openvino"
+
+    def __init__(self, exported, config, batch, threads, cache):
+        import openvino
+
+        core = openvino.Core()
+        core.set_property({"CACHE_DIR": str(cache)})
+        model = core.read_model(exported)
+        self.feed = feed(config, batch)
+        model.reshape({name: list(value.shape) for name, value in self.feed.items()})
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        self.request = core.compile_model(model, "CPU", hints).create_infer_request()
+
+    def output(self):
+        self.request.infer(self.feed)
+        return self.request.get_output_tensor(0).data.copy()
+
+    def call(self):
+        start = time.perf_counter()
+        self.request.infer(self.feed, share_inputs=True)
+        return 1000 * (time.perf_counter() - start)
+
+
+PEER_SIDES = {side.name: side for side in (OnnxRuntimeSide, OpenvinoSide)}
 
 
 class ProgramSide:
@@ -404,14 +524,25 @@ class ProgramSide:
             found = self.bench(runs)
         own = time.process_time() - own
         if own > 0.1 + 0.02 * runs * found["median_ms"] / 1000:
-            print(f"PyTorch's idle threads took {own:.2f} s of `repaint bench`'s time", file=sys.stderr)
+            print(f"idle threads of its peers took {own:.2f} s of `repaint bench`'s time", file=sys.stderr)
         self.backend = found["backend"]
         self.fastest = min(self.fastest, found["min_ms"])
         return Burst(found["median_ms"], found["min_ms"], found["max_ms"], runs, load.others(), contenders)
 
 
-def disagreement(program, path, config, expected, threads, backend, environment):
-    """The largest difference of the program's output from the expected one, as a part of the largest value."""
+def check_output(name, side, found, expected):
+    """Ends the run when a side's output is not PyTorch's."""
+    import numpy
+
+    if found.shape != expected.shape or not numpy.isfinite(expected).all():
+        sys.exit(f"{name}, {side}: outputs of shape {found.shape} and {expected.shape}, which must agree and be finite")
+    error = float(numpy.abs(found - expected).max() / numpy.abs(expected).max())
+    print(f"{name}, {side}: output differs by {error:.1e} of the largest", file=sys.stderr)
+    if not error < AGREEMENT:
+        sys.exit(f"{name}, {side}: output differs by {error:.1e} of the largest, more than {AGREEMENT:.0e}")
+
+
+def program_output(program, path, config, threads, backend, environment):
     import numpy
 
     x, _, labels = inputs(config, 1)
@@ -422,10 +553,7 @@ def disagreement(program, path, config, expected, threads, backend, environment)
         command += ["--timestep", TIMESTEP, "--out", out_path, "--threads", threads]
         command += [*(["--label", 0] if labels is not None else []), *(["--backend", backend] if backend else [])]
         subprocess.run([str(word) for word in command], env=environment, stdout=subprocess.DEVNULL, check=True)
-        found = numpy.load(out_path)
-    if found.shape != expected.shape or not numpy.isfinite(expected).all():
-        sys.exit(f"{path}: outputs of shape {found.shape} and {expected.shape}, which must agree and be finite")
-    return float(numpy.abs(found - expected).max() / numpy.abs(expected).max())
+        return numpy.load(out_path)
 
 
 def measure(sides, rounds, seconds, burst_seconds, patience, contenders):
@@ -472,6 +600,28 @@ def cpu_model():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def instruction_sets():
+    """Of those that matter here, the ones this processor has."""
+    wanted = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                found = line.partition(":")[2].split()
+                return " ".join(name for name in wanted if name in found)
+    return ""
+
+
+def caches():
+    """The caches of the first core, as the system tells them: "L1d 32K, L2 1024K, L3 32768K"."""
+    found = []
+    for index in sorted(pathlib.Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        with contextlib.suppress(OSError):
+            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                found.append(f"L{level}{'d' if kind == 'Data' else ''} {size}")
+    return ", ".join(found)
 
 
 def names(known):
@@ -522,18 +672,19 @@ def arguments():
     parser.add_argument("--program", type=pathlib.Path,
                         help=f"default: build/{{{','.join(BUILDS)}}}/examples/cli/repaint, the first there is")
     parser.add_argument("--backend", help="of the program; default: its own choice")
-    parser.add_argument("--torch-only", action="store_true")
+    parser.add_argument("--only", type=names(SIDES), default=list(SIDES),
+                        help=f"of the sides {', '.join(SIDES)}", **listed)
     parser.add_argument("--no-check", action="store_true", help="do not compare the outputs first")
     parser.add_argument("--cache", type=pathlib.Path, default=build / "bench", help="folder; default build/bench")
     parser.add_argument("--clean", action="store_true", help="remove the cache folder and do nothing else")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write every burst here")
     args = parser.parse_args()
-    if not args.clean and not args.torch_only:
+    if not args.clean and "repaint" in args.only:
         if args.program is None:
             programs = [build / folder / "examples" / "cli" / "repaint" for folder in BUILDS]
             args.program = next((path for path in programs if path.is_file()), None)
             if args.program is None:
-                parser.error(f"{programs[0]} is missing: build the program, or give --program or --torch-only")
+                parser.error(f"{programs[0]} is missing: build the program, or give --program or --only")
         elif not args.program.is_file():
             parser.error(f"--program {args.program} is not a file")
         args.program = args.program.resolve()
@@ -559,6 +710,18 @@ class Cell(typing.NamedTuple):
         failed = [self.failures[name] for name in settings if name in self.failures]
         return min(found, default=None) or next(iter(failed), "-")
 
+    def ratio(self):
+        """Of the fastest peer to the program: of the medians, and the lowest and highest of one round."""
+        medians = {name: summary(bursts) for name, bursts in self.bursts.items()}
+        if "repaint" not in medians or len(medians) < 2:
+            return "-"
+        own = medians.pop("repaint")
+        fastest = min(medians, key=medians.get)
+        rounds = [[burst.median for burst in self.bursts[name] if not burst.contenders]
+                  for name in (fastest, "repaint")]
+        each = [peer / program for peer, program in zip(*rounds)]
+        return f"{medians[fastest].median / own.median:.2f} ({min(each):.2f}-{max(each):.2f})"
+
     def record(self):
         bursts = {side: [burst._asdict() for burst in found] for side, found in self.bursts.items()}
         return {**self._asdict(), "bursts": bursts}
@@ -569,21 +732,32 @@ def bench_network(name, args, environment, seconds_for_next):
     import torch
 
     config = NETWORKS[name]
-    settings = args.settings or DEFAULT_SETTINGS[name]
-    path = args.cache.resolve() / f"{name}.safetensors"
+    settings = (args.settings or DEFAULT_SETTINGS[name]) if "pytorch" in args.only else []
+    cache = args.cache.resolve()
+    path = cache / f"{name}.safetensors"
     write_model(path, config)
-    networks, attention = {}, {}
+    networks, attention, expected = {}, {}, None
     for channels_last in dict.fromkeys(SETTINGS[setting].channels_last for setting in settings):
         network = networks[channels_last] = load_network(path, config, channels_last)
         if len(networks) == 1:
             print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters", file=sys.stderr)
-        kind, expected = choose_attention(network, config, channels_last, args.attention)
-        attention[layout_name(channels_last)] = kind
-    if not args.torch_only and not args.no_check:
-        error = disagreement(args.program, path, config, expected.numpy(), args.threads, args.backend, environment)
-        print(f"{name}: outputs differ by {error:.1e} of the largest", file=sys.stderr)
-        if not error < AGREEMENT:
-            sys.exit(f"{name}: outputs differ by {error:.1e} of the largest, more than {AGREEMENT:.0e}")
+        layout = layout_name(channels_last)
+        attention[layout], expected = choose_attention(network, config, channels_last, args.attention,
+                                                       cache / f"{name}.{layout}.npz")
+    exported = None
+    if any(peer in args.only for peer in PEERS):
+        exported = export_onnx(cache / f"{name}.onnx", path, config)
+    check = not args.no_check
+    if check and expected is None and args.only != ["repaint"]:
+        _, expected = choose_attention(load_network(path, config, False), config, False, args.attention,
+                                       cache / f"{name}.{layout_name(False)}.npz")
+    if check and expected is not None:
+        for peer in (peer for peer in PEERS if peer in args.only):
+            side = PEER_SIDES[peer](exported, config, 1, args.threads, cache / "openvino")
+            check_output(name, PEERS[peer], side.output(), expected)
+        if "repaint" in args.only:
+            found = program_output(args.program, path, config, args.threads, args.backend, environment)
+            check_output(name, "repaint", found, expected)
     for batch in batches_of(name, args):
         end = time.monotonic() + seconds_for_next()
         torch.compiler.reset()
@@ -593,7 +767,12 @@ def bench_network(name, args, environment, seconds_for_next):
             print(f"{name}, batch {batch}, {setting}: {side.failure or f'ready after {side.preparation:.0f} s'}",
                   file=sys.stderr)
             sides.append(side)
-        if not args.torch_only:
+        for peer in (peer for peer in PEERS if peer in args.only):
+            start = time.monotonic()
+            sides.append(PEER_SIDES[peer](exported, config, batch, args.threads, cache / "openvino"))
+            sides[-1].call()
+            print(f"{name}, batch {batch}, {peer}: ready after {time.monotonic() - start:.0f} s", file=sys.stderr)
+        if "repaint" in args.only:
             sides.append(ProgramSide(args.program, path, batch, args.threads, args.backend, environment))
         bursts = measure(sides, args.rounds, end - time.monotonic(), args.burst, args.patience, args.contend)
         for side, found in bursts.items():
@@ -604,7 +783,7 @@ def bench_network(name, args, environment, seconds_for_next):
                       f"{sum(burst.others < OTHERS for burst in alike)} quiet",
                       file=sys.stderr)
         failures = {side.name: side.failure for side in sides if side.failure}
-        yield Cell(name, batch, None if args.torch_only else sides[-1].backend, attention, failures, bursts)
+        yield Cell(name, batch, sides[-1].backend if "repaint" in args.only else None, attention, failures, bursts)
 
 
 def print_table(head, texts, rows):
@@ -619,12 +798,10 @@ def print_speeds(cells):
     compiled = [name for name, setting in SETTINGS.items() if setting.compiled]
     rows = []
     for cell in cells:
-        columns = [cell.best(settings) for settings in (["eager"], ["eager_channels_last"], compiled, ["repaint"])]
-        medians = [found.median for found in columns if isinstance(found, Summary)]
-        comparable = len(medians) > 1 and isinstance(columns[-1], Summary)
-        ratio = f"{min(medians[:-1]) / medians[-1]:.2f}" if comparable else "-"
-        rows.append([cell.network, str(cell.batch), *map(str, columns), ratio])
-    print_table(["network", "batch", "PyTorch eager", "channels_last", "compile", "repaint", "ratio"], 1, rows)
+        groups = (["eager"], ["eager_channels_last"], compiled, *([peer] for peer in PEERS), ["repaint"])
+        rows.append([cell.network, str(cell.batch), *(str(cell.best(group)) for group in groups), cell.ratio()])
+    head = ["network", "batch", "PyTorch eager", "channels_last", "compile", *PEERS.values(), "repaint", "ratio"]
+    print_table(head, 1, rows)
 
 
 def print_contention(cells, contenders):
@@ -632,7 +809,7 @@ def print_contention(cells, contenders):
     for cell in cells:
         for side, bursts in cell.bursts.items():
             alone, beside = summary(bursts), summary(bursts, contenders)
-            label = side if side == "repaint" else f"PyTorch {side.replace('_', ' ', 1)}"
+            label = PEERS.get(side) or (side if side == "repaint" else f"PyTorch {side.replace('_', ' ', 1)}")
             mark = "*" if alone.disturbed or beside.disturbed else ""
             rows.append([cell.network, str(cell.batch), label, str(alone), str(beside),
                          f"{beside.median / alone.median:.2f}{mark}"])
@@ -647,6 +824,8 @@ def about_attention(cells):
         for layout, kind in attention.items():
             used.setdefault(kind, []).append(f"{network} {layout}")
     titles = {"fused": "scaled_dot_product_attention", "explicit": "the explicit one"}
+    if not used:
+        return ""
     parts = [f"{titles[kind]} for {', '.join(places)}" for kind, places in used.items()]
     return f"PyTorch's attention is {'; '.join(parts)}."
 
@@ -670,10 +849,13 @@ def main():
 
     about = {
         "cpu": cpu_model(),
+        "caches": caches(),
+        "instruction_sets": instruction_sets(),
         "cores": cores(),
         "threads": args.threads,
         "torch": torch.__version__,
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "peers": {peer: importlib.metadata.version(peer) for peer in PEERS if peer in args.only},
     }
     cells = []
     total = sum(len(batches_of(name, args)) for name in args.networks)
@@ -689,10 +871,11 @@ def main():
                 args.json.write_text(json.dumps({**about, "cells": records}, indent=1) + "\n")
 
     backend = f", repaint backend {cells[0].backend}" if cells[0].backend else ""
+    peers = "".join(f", {PEERS[peer]} {version}" for peer, version in about["peers"].items())
     described = (
-        f"Milliseconds per evaluation in float32: median (lowest-highest round). {about['cpu']}, "
-        f"{about['cores']} cores, {about['threads']} threads, "
-        f"PyTorch {about['torch']} ({about['torch_cpu_capability']}){backend}. {about_attention(cells)}"
+        f"Milliseconds per evaluation in float32: median (lowest-highest round). {about['cpu']} "
+        f"({about['instruction_sets']}; {about['caches']}), {about['cores']} cores, {about['threads']} threads, "
+        f"PyTorch {about['torch']} ({about['torch_cpu_capability']}){peers}{backend}. {about_attention(cells)}"
     )
     print(textwrap.fill(described, COLUMNS, break_long_words=False, break_on_hyphens=False), end="\n\n")
     if args.contend:
