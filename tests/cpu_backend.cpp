@@ -1,6 +1,7 @@
 // What cpu_backend promises beyond the contract: the same bits whatever the threads, the batch and the vector unit, and
 // Winograd's convolutions as good as plain sums in every way they are scheduled.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include <repaint/backend/cpu.hpp>
 #include <repaint/backend/cpu/conv2d.hpp>
+#include <repaint/backend/cpu/profile.hpp>
 #include <repaint/backend/dry.hpp>
 #include <repaint/diffusion/noise.hpp>
 #include <repaint/diffusion/philox.hpp>
@@ -381,6 +383,42 @@ TEST_CASE("a view without memory, or of no shape, is refused", "[cpu]") {
     float value = 0.0F;
     REQUIRE_THROWS_AS(b.view(&value, {-1, 1, 1, 1}), repaint::shape_error);
     CHECK(b.download(b.view(nullptr, {0, 3, 2, 2})).empty());
+}
+
+TEST_CASE("a profile names every layer with its products, and changes no bit", "[cpu][threads]") {
+    const auto images = random_tensor({2, 3, 32, 32}, 5);
+    const auto expected = evaluate({.threads = 2}, images);
+    repaint::cpu_profile profile;
+    const auto began = std::chrono::steady_clock::now();
+    CHECK(same_bits(evaluate({.threads = 2, .probe = &profile}, images), expected));
+    const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+
+    const auto layers = profile.take();
+    double seconds = 0.0;
+    bool found[3] = {false, false, false};
+    for (const auto& layer : layers) {
+        CHECK(layer.calls > 0);
+        seconds += layer.seconds;
+        double work = 0.0;
+        for (const double part : layer.work) {
+            work += part;
+        }
+        CHECK(work <= 2.0 * layer.seconds);
+        using repaint::cpu_primitive;
+        const auto& call = layer.call;
+        found[0] |= call.primitive == cpu_primitive::resize;
+        found[1] |= call.primitive == cpu_primitive::attention;
+        found[2] |= call.primitive == cpu_primitive::group_norm;
+        if (call.primitive == cpu_primitive::conv2d && call.weights.h == 1) {
+            const auto channels = static_cast<double>((call.output.c + 15) / 16 * 16); // whole blocks are computed
+            CHECK(layer.multiply_adds == channels * call.output.n * static_cast<double>(call.output.plane()) *
+                                             call.weights.c * static_cast<double>(layer.calls));
+        }
+    }
+    CHECK(seconds > 0.0);
+    CHECK(seconds <= took);
+    CHECK((found[0] && found[1] && found[2]));
+    CHECK(profile.take().empty());
 }
 
 TEST_CASE("impossible options are refused in a sentence", "[cpu]") {

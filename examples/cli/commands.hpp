@@ -88,6 +88,7 @@ struct bench_command {
     std::string size;
     int batch = 1;
     int runs = 10;
+    bool profile = false; ///< tell where the time goes
 };
 
 struct evaluate_command {

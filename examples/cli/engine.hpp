@@ -20,6 +20,10 @@
 
 #include "noise_choice.hpp"
 
+namespace repaint {
+class cpu_profile;
+} // namespace repaint
+
 /// Backends are types; the program chooses one at run time. This is the seam, and only host types cross it: each
 /// backend's engine lives in a translation unit of its own (engine_reference.cpp, ...).
 namespace cli {
@@ -90,6 +94,7 @@ struct engine_options {
     std::filesystem::path plans; ///< cuda: the file that keeps what was chosen of its libraries; empty: none
     bool tune = false;           ///< cuda: measure what its libraries offer
     std::optional<guidance_source> guidance = std::nullopt;
+    std::shared_ptr<repaint::cpu_profile> profile; ///< cpu: what measures it, if anything
 };
 
 /// A loaded model on one backend.

@@ -1,4 +1,5 @@
 #include <repaint/backend/cpu.hpp>
+#include <repaint/backend/cpu/profile.hpp>
 
 #include "basic_engine.hpp"
 #include "engine_cpu.hpp"
@@ -11,6 +12,7 @@ repaint::cpu_options backend_options(const engine_options& options) {
     repaint::cpu_options o;
     o.threads = options.threads;
     o.strict = options.strict;
+    o.probe = options.profile.get();
     if (!options.instructions.empty()) {
         o.instructions = repaint::instruction_set_from(options.instructions);
     }

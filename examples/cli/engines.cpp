@@ -22,6 +22,9 @@ bool always() { return true; }
 
 /// Throws std::invalid_argument when an option was given that the backend does not have.
 void check_options(std::string_view backend, const engine_options& options) {
+    if (options.profile && backend != "cpu") {
+        throw std::invalid_argument("the backend " + std::string(backend) + " has no --profile, only cpu has it");
+    }
     if (backend == "cuda") {
         return;
     }

@@ -272,6 +272,8 @@ int main(int argc, char** argv) {
     command->add_option("--runs", bench.runs, "evaluations to time")
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();
+    command->add_flag("--profile", bench.profile,
+                      "cpu: where the time goes, by groups of layers and kinds of work; layer by layer in the JSON");
     command->callback([&] {
         if (bench.model.weights.empty() && bench.preset.empty()) {
             throw CLI::RequiredError("MODEL or --preset NAME");

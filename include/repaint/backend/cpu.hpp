@@ -11,6 +11,7 @@
 #include <repaint/backend/cpu/layout.hpp>
 #include <repaint/backend/cpu/packed_conv2d.hpp>
 #include <repaint/backend/cpu/packed_norm.hpp>
+#include <repaint/backend/cpu/probe.hpp>
 #include <repaint/concepts.hpp>
 #include <repaint/config.hpp>
 
@@ -31,6 +32,8 @@ struct cpu_options {
     bool strict = false;
     /// The widest that this CPU supports, unless told.
     std::optional<instruction_set> instructions = std::nullopt;
+    /// Told of every primitive, and there as long as the backend: cpu/profile.hpp has one that measures.
+    cpu_probe* probe = nullptr;
 };
 
 /// The fast backend for CPUs: own kernels, chosen at run time for AVX-512, AVX2 or neither.
@@ -127,7 +130,7 @@ public:
 private:
     using storage = detail::cpu::storage;
 
-    [[nodiscard]] detail::cpu::context context() const;
+    [[nodiscard]] detail::cpu::context context(const cpu_call& call = {}) const;
     [[nodiscard]] static detail::cpu::normalisation normalisation(const storage& x, const norm_weights& w,
                                                                   const tensor* scale_shift,
                                                                   const group_norm_options& options);
@@ -136,6 +139,7 @@ private:
 
     instruction_set instructions_;
     bool strict_;
+    cpu_probe* probe_;
     std::unique_ptr<detail::cpu::thread_pool> pool_;
     std::shared_ptr<detail::cpu::memory_pool> memory_;
 };

@@ -106,7 +106,7 @@ REPAINT_INLINE cpu_backend::norm_weights::norm_weights(detail::cpu::packed_norm 
 
 REPAINT_INLINE cpu_backend::cpu_backend(const cpu_options& options)
     : instructions_(detail::cpu::supported(options.instructions.value_or(best_instruction_set()))),
-      strict_(options.strict), pool_(std::make_unique<detail::cpu::thread_pool>(options.threads)),
+      strict_(options.strict), probe_(options.probe), pool_(std::make_unique<detail::cpu::thread_pool>(options.threads)),
       memory_(std::make_shared<detail::cpu::memory_pool>()) {}
 REPAINT_INLINE cpu_backend::cpu_backend(cpu_backend&& other) noexcept = default;
 REPAINT_INLINE cpu_backend& cpu_backend::operator=(cpu_backend&& other) noexcept = default;
@@ -115,8 +115,9 @@ REPAINT_INLINE cpu_backend::~cpu_backend() = default;
 REPAINT_INLINE int cpu_backend::threads() const { return pool_->threads(); }
 REPAINT_INLINE std::size_t cpu_backend::peak_bytes() const { return memory_->extent(); }
 
-REPAINT_INLINE detail::cpu::context cpu_backend::context() const {
-    return {*pool_, detail::cpu::kernels_for(instructions_), memory_, strict_};
+REPAINT_INLINE detail::cpu::context cpu_backend::context(const cpu_call& call) const {
+    const auto& kernels = detail::cpu::kernels_for(instructions_);
+    return {*pool_, probe_ == nullptr ? kernels : probe_->begin(call, kernels), memory_, strict_};
 }
 
 REPAINT_INLINE cpu_backend::tensor cpu_backend::allocate(shape4 s) {
@@ -159,7 +160,7 @@ REPAINT_INLINE cpu_backend::norm_weights cpu_backend::pack_norm(const host_weigh
 
 REPAINT_INLINE void cpu_backend::conv2d(const tensor& x, const conv2d_weights& w, const tensor* residual,
                                         const conv2d_options& options, tensor& y) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::conv2d, x.shape(), w.shape(), y.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     const detail::cpu::as_blocked addend(with, residual == nullptr ? nullptr : &residual->values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) {
@@ -175,7 +176,7 @@ REPAINT_INLINE detail::cpu::normalisation cpu_backend::normalisation(const stora
 
 REPAINT_INLINE void cpu_backend::group_norm(const tensor& x, const norm_weights& w, const tensor* scale_shift,
                                             const group_norm_options& options, tensor& y) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::group_norm, x.shape(), {}, y.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) {
         detail::cpu::group_norm(with, normalisation(*input, w, scale_shift, options), out);
@@ -183,7 +184,7 @@ REPAINT_INLINE void cpu_backend::group_norm(const tensor& x, const norm_weights&
 }
 
 REPAINT_INLINE void cpu_backend::attention(const tensor& qkv, int heads, tensor& y) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::attention, qkv.shape(), {}, y.shape()});
     const detail::cpu::as_blocked input(with, qkv.values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) { detail::cpu::attention(with, *input, heads, out); });
 }
@@ -191,7 +192,7 @@ REPAINT_INLINE void cpu_backend::attention(const tensor& qkv, int heads, tensor&
 REPAINT_INLINE cpu_backend::tensor cpu_backend::resized(const tensor& x, bool up, float factor) {
     const shape4 s = x.shape();
     tensor y = allocate(up ? shape4{s.n, s.c, 2 * s.h, 2 * s.w} : shape4{s.n, s.c, s.h / 2, s.w / 2});
-    const auto with = context();
+    const auto with = context({cpu_primitive::resize, s, {}, y.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) {
         if (up) {
@@ -225,7 +226,7 @@ REPAINT_INLINE cpu_backend::tensor cpu_backend::concat(tensor first, tensor seco
 
 REPAINT_INLINE cpu_backend::tensor cpu_backend::mean(const tensor& x) {
     tensor y = allocate({x.shape().n, x.shape().c, 1, 1});
-    const auto with = context();
+    const auto with = context({cpu_primitive::other, x.shape(), {}, y.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) { detail::cpu::mean(with, *input, out); });
     return y;
@@ -234,7 +235,7 @@ REPAINT_INLINE cpu_backend::tensor cpu_backend::mean(const tensor& x) {
 REPAINT_INLINE cpu_backend::tensor cpu_backend::prepend_mean(const tensor& x) {
     const shape4 s = x.shape();
     tensor y = allocate({s.n, s.c, 1, 1 + s.h * s.w});
-    const auto with = context();
+    const auto with = context({cpu_primitive::other, x.shape(), {}, y.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     detail::cpu::in_blocked(with, y.values_, [&](storage& out) { detail::cpu::prepend_mean(with, *input, out); });
     return y;
@@ -244,14 +245,14 @@ REPAINT_INLINE cpu_backend::tensor cpu_backend::prepend_mean(const tensor& x) {
 
 REPAINT_INLINE void cpu_backend::conv2d_vjp(const tensor& dy, const conv2d_weights& w, const conv2d_options& options,
                                             tensor& dx) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), w.shape(), dx.shape()});
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dx.values_,
                             [&](storage& out) { detail::cpu::conv2d_vjp(with, *cotangent, w.packed_, options, out); });
 }
 
 REPAINT_INLINE void cpu_backend::activation_vjp(const tensor& x, activation f, const tensor& dy, tensor& dx) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), {}, dx.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dx.values_,
@@ -260,7 +261,7 @@ REPAINT_INLINE void cpu_backend::activation_vjp(const tensor& x, activation f, c
 
 REPAINT_INLINE void cpu_backend::group_norm_vjp(const tensor& x, const norm_weights& w, const tensor* scale_shift,
                                                 const group_norm_options& options, const tensor& dy, tensor& dx) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), {}, dx.shape()});
     const detail::cpu::as_blocked input(with, x.values_);
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dx.values_, [&](storage& out) {
@@ -269,7 +270,7 @@ REPAINT_INLINE void cpu_backend::group_norm_vjp(const tensor& x, const norm_weig
 }
 
 REPAINT_INLINE void cpu_backend::attention_vjp(const tensor& qkv, int heads, const tensor& dy, tensor& dqkv) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), {}, dqkv.shape()});
     const detail::cpu::as_blocked input(with, qkv.values_);
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dqkv.values_,
@@ -293,20 +294,20 @@ REPAINT_INLINE std::pair<cpu_backend::tensor, cpu_backend::tensor> cpu_backend::
 }
 
 REPAINT_INLINE void cpu_backend::mean_vjp(const tensor& dy, tensor& dx) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), {}, dx.shape()});
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dx.values_, [&](storage& out) { detail::cpu::mean_vjp(with, *cotangent, out); });
 }
 
 REPAINT_INLINE void cpu_backend::prepend_mean_vjp(const tensor& dy, tensor& dx) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, dy.shape(), {}, dx.shape()});
     const detail::cpu::as_blocked cotangent(with, dy.values_);
     detail::cpu::in_blocked(with, dx.values_,
                             [&](storage& out) { detail::cpu::prepend_mean_vjp(with, *cotangent, out); });
 }
 
 REPAINT_INLINE void cpu_backend::accumulate(tensor& sum, const tensor& x) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::gradient, x.shape(), {}, sum.shape()});
     const detail::cpu::as_blocked more(with, x.values_);
     detail::cpu::in_arrangement(with, detail::cpu::arrangement::blocked, sum.values_, true,
                                 [&](storage& all) { detail::cpu::accumulate(with, all, *more); });
@@ -321,13 +322,13 @@ REPAINT_INLINE cpu_backend::tensor cpu_backend::duplicate(const tensor& x) {
 // ---- diffusion
 
 REPAINT_INLINE void cpu_backend::normal(std::span<const std::uint64_t> seeds, std::uint64_t draw, tensor& y) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::diffusion, y.shape(), {}, y.shape()});
     detail::cpu::in_planar(with, y.values_, false, [&](storage& out) { detail::cpu::normal(with, seeds, draw, out); });
 }
 
 REPAINT_INLINE void cpu_backend::reverse_step(tensor& x, const tensor& prediction, const tensor& z, const posterior& p,
                                               tensor* x0, const tensor* guidance) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::diffusion, x.shape(), {}, x.shape()});
     const detail::cpu::as_planar mean(with, prediction.values_);
     const detail::cpu::as_planar noise(with, z.values_);
     const detail::cpu::as_planar gradient(with, guidance == nullptr ? nullptr : &guidance->values_);
@@ -343,14 +344,14 @@ REPAINT_INLINE void cpu_backend::reverse_step(tensor& x, const tensor& predictio
 }
 
 REPAINT_INLINE void cpu_backend::forward_step(tensor& x, const tensor& z, mixing m) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::diffusion, x.shape(), {}, x.shape()});
     const detail::cpu::as_planar noise(with, z.values_);
     detail::cpu::in_planar(with, x.values_, true,
                            [&](storage& current) { detail::cpu::forward_step(with, current, *noise, m); });
 }
 
 REPAINT_INLINE void cpu_backend::merge(tensor& x, const tensor& known, const tensor& keep, const tensor& z, mixing m) {
-    const auto with = context();
+    const auto with = context({cpu_primitive::diffusion, x.shape(), {}, x.shape()});
     const detail::cpu::as_planar image(with, known.values_);
     const detail::cpu::as_planar mask(with, keep.values_);
     const detail::cpu::as_planar noise(with, z.values_);

@@ -21,6 +21,7 @@
 #include <repaint/backend/cpu/mean.ipp>
 #include <repaint/backend/cpu/memory.ipp>
 #include <repaint/backend/cpu/packed_conv2d.ipp>
+#include <repaint/backend/cpu/profile.ipp>
 #include <repaint/backend/cpu/resize.ipp>
 #include <repaint/backend/cpu/thread_pool.ipp>
 #include <repaint/backend/cpu/winograd.ipp>
