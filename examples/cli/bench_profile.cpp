@@ -87,11 +87,12 @@ std::string work_json(const std::array<double, repaint::cpu_works>& work, double
     std::string text;
     for (std::size_t i = 0; i < work.size(); ++i) {
         if (work[i] > 0.0) {
-            text += printed(", \"%s\": %.4f", std::string(to_string(static_cast<repaint::cpu_work>(i))).c_str(),
+            text += text.empty() ? "" : ", ";
+            text += printed("\"%s\": %.4f", std::string(to_string(static_cast<repaint::cpu_work>(i))).c_str(),
                             work[i] / all);
         }
     }
-    return text;
+    return ", \"work\": {" + text + "}";
 }
 
 } // namespace
