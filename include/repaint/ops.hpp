@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <repaint/concepts.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 
 /// The checked face of a backend: infer the shape, verify, allocate, call. The same message on every backend, in
@@ -15,18 +16,18 @@ namespace repaint::ops {
 /// The shape of a convolution's result. Throws shape_error when channels, kernel or options do not fit.
 inline shape4 conv2d_shape(const shape4& in, const shape4& kernel, const conv2d_options& options) {
     if (in.c != kernel.c) {
-        throw shape_error("conv2d: input " + to_string(in) + " has " + std::to_string(in.c) +
-                          " channels, the weights " + to_string(kernel) + " expect " + std::to_string(kernel.c));
+        throw shape_error(joined_text({"conv2d: input ", to_string(in), " has ", in.c, " channels, the weights ",
+                                       to_string(kernel), " expect ", kernel.c}));
     }
     if (options.stride < 1 || options.padding < 0) {
-        throw shape_error("conv2d: stride must be at least 1 and padding at least 0, got " +
-                          std::to_string(options.stride) + " and " + std::to_string(options.padding));
+        throw shape_error(joined_text({"conv2d: stride must be at least 1 and padding at least 0, got ", options.stride,
+                                       " and ", options.padding}));
     }
     const int rows = in.h + 2 * options.padding - kernel.h;
     const int columns = in.w + 2 * options.padding - kernel.w;
     if (rows < 0 || columns < 0) {
-        throw shape_error("conv2d: input " + to_string(in) + " is smaller than the kernel " + to_string(kernel) +
-                          " with padding " + std::to_string(options.padding));
+        throw shape_error(joined_text({"conv2d: input ", to_string(in), " is smaller than the kernel ",
+                                       to_string(kernel), " with padding ", options.padding}));
     }
     return {in.n, kernel.n, rows / options.stride + 1, columns / options.stride + 1};
 }
@@ -40,8 +41,8 @@ template <network_backend B>
         const shape4 r = residual->shape();
         const bool everywhere = r.h == 1 && r.w == 1 && (r.n == 1 || r.n == out.n) && r.c == out.c;
         if (!everywhere && r != out) {
-            throw shape_error("conv2d: the residual " + to_string(r) + " fits neither the result " + to_string(out) +
-                              " nor (1 or " + std::to_string(out.n) + ", " + std::to_string(out.c) + ", 1, 1)");
+            throw shape_error(joined_text({"conv2d: the residual ", to_string(r), " fits neither the result ",
+                                           to_string(out), " nor (1 or ", out.n, ", ", out.c, ", 1, 1)"}));
         }
     }
     auto y = b.allocate(out);
@@ -60,18 +61,18 @@ template <network_backend B>
 inline void check_group_norm(const shape4& in, int channels, const group_norm_options& options,
                              const shape4* scale_shift) {
     if (in.c != channels) {
-        throw shape_error("group_norm: input " + to_string(in) + " has " + std::to_string(in.c) +
-                          " channels, the weights expect " + std::to_string(channels));
+        throw shape_error(joined_text(
+            {"group_norm: input ", to_string(in), " has ", in.c, " channels, the weights expect ", channels}));
     }
     if (options.groups < 1 || in.c % options.groups != 0) {
-        throw shape_error("group_norm: " + std::to_string(in.c) + " channels do not divide into " +
-                          std::to_string(options.groups) + " groups");
+        throw shape_error(
+            joined_text({"group_norm: ", in.c, " channels do not divide into ", options.groups, " groups"}));
     }
     if (scale_shift != nullptr) {
         const shape4& s = *scale_shift;
         if ((s.n != 1 && s.n != in.n) || s.c != 2 * in.c || s.h != 1 || s.w != 1) {
-            throw shape_error("group_norm: scale_shift " + to_string(s) + " does not fit input " + to_string(in) +
-                              ", expected (1 or " + std::to_string(in.n) + ", " + std::to_string(2 * in.c) + ", 1, 1)");
+            throw shape_error(joined_text({"group_norm: scale_shift ", to_string(s), " does not fit input ",
+                                           to_string(in), ", expected (1 or ", in.n, ", ", 2 * in.c, ", 1, 1)"}));
         }
     }
 }
@@ -91,8 +92,8 @@ template <network_backend B>
 /// The shape of attention's result. Throws shape_error when the channels of qkv do not divide.
 inline shape4 attention_shape(const shape4& qkv, int heads) {
     if (heads < 1 || qkv.c % 3 != 0 || (qkv.c / 3) % heads != 0) {
-        throw shape_error("attention: " + to_string(qkv) + " does not divide into queries, keys and values of " +
-                          std::to_string(heads) + " heads");
+        throw shape_error(joined_text(
+            {"attention: ", to_string(qkv), " does not divide into queries, keys and values of ", heads, " heads"}));
     }
     return {qkv.n, qkv.c / 3, qkv.h, qkv.w};
 }
@@ -108,7 +109,7 @@ template <network_backend B> [[nodiscard]] tensor_of<B> attention(B& b, const te
 template <network_backend B> [[nodiscard]] tensor_of<B> resize(B& b, const tensor_of<B>& x, resampling mode) {
     const shape4 in = x.shape();
     if (mode == resampling::average_down && (in.h % 2 != 0 || in.w % 2 != 0)) {
-        throw shape_error("resize: " + to_string(in) + " cannot be halved, rows and columns must be even");
+        throw shape_error(joined_text({"resize: ", to_string(in), " cannot be halved, rows and columns must be even"}));
     }
     return b.resize(x, mode);
 }
@@ -118,7 +119,8 @@ template <network_backend B> [[nodiscard]] tensor_of<B> concat(B& b, tensor_of<B
     const shape4 f = first.shape();
     const shape4 s = second.shape();
     if (f.n != s.n || f.h != s.h || f.w != s.w) {
-        throw shape_error("concat: " + to_string(f) + " and " + to_string(s) + " differ in more than channels");
+        throw shape_error(
+            joined_text({"concat: ", to_string(f), " and ", to_string(s), " differ in more than channels"}));
     }
     return b.concat(std::move(first), std::move(second));
 }
@@ -134,8 +136,8 @@ template <encoder_backend B> [[nodiscard]] tensor_of<B> prepend_mean(B& b, const
 /// Throws shape_error unless the cotangent dy of `primitive`'s result has that result's shape.
 inline void check_cotangent(const char* primitive, const shape4& dy, const shape4& result) {
     if (dy != result) {
-        throw shape_error(std::string(primitive) + "_vjp: the cotangent " + to_string(dy) +
-                          " does not fit the result " + to_string(result));
+        throw shape_error(joined_text({std::string(primitive), "_vjp: the cotangent ", to_string(dy),
+                                       " does not fit the result ", to_string(result)}));
     }
 }
 
@@ -185,7 +187,7 @@ template <differentiable_backend B>
 template <differentiable_backend B>
 [[nodiscard]] tensor_of<B> resize_vjp(B& b, const tensor_of<B>& dy, resampling mode) {
     if (mode == resampling::nearest_up && (dy.shape().h % 2 != 0 || dy.shape().w % 2 != 0)) {
-        throw shape_error("resize_vjp: " + to_string(dy.shape()) + " is not the shape of a doubled image");
+        throw shape_error(joined_text({"resize_vjp: ", to_string(dy.shape()), " is not the shape of a doubled image"}));
     }
     return b.resize_vjp(dy, mode);
 }
@@ -194,8 +196,8 @@ template <differentiable_backend B>
 template <differentiable_backend B>
 [[nodiscard]] std::pair<tensor_of<B>, tensor_of<B>> split(B& b, const tensor_of<B>& x, int channels) {
     if (channels < 1 || channels >= x.shape().c) {
-        throw shape_error("split: " + to_string(x.shape()) + " cannot be split after " + std::to_string(channels) +
-                          " channels");
+        throw shape_error(
+            joined_text({"split: ", to_string(x.shape()), " cannot be split after ", channels, " channels"}));
     }
     return b.split(x, channels);
 }
@@ -228,8 +230,8 @@ template <differentiable_backend B> void accumulate(B& b, tensor_of<B>& sum, con
 template <diffusion_backend B>
 [[nodiscard]] tensor_of<B> normal(B& b, std::span<const std::uint64_t> seeds, std::uint64_t draw, shape4 shape) {
     if (seeds.size() != static_cast<std::size_t>(shape.n)) {
-        throw shape_error("normal: " + std::to_string(seeds.size()) + " seeds for the " + std::to_string(shape.n) +
-                          " images of " + to_string(shape));
+        throw shape_error(
+            joined_text({"normal: ", seeds.size(), " seeds for the ", shape.n, " images of ", to_string(shape)}));
     }
     auto y = b.allocate(shape);
     b.normal(seeds, draw, y);
@@ -244,16 +246,18 @@ void reverse_step(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const t
     const shape4 in = x.shape();
     const shape4 twice{in.n, 2 * in.c, in.h, in.w};
     if (prediction.shape() != twice && (is_learned(p.variance) || prediction.shape() != in)) {
-        throw shape_error("reverse_step: the network returned " + to_string(prediction.shape()) + " for images " +
-                          to_string(in) + ", a " + (is_learned(p.variance) ? "learned" : "fixed") + " variance needs " +
-                          to_string(is_learned(p.variance) ? twice : in));
+        throw shape_error(
+            joined_text({"reverse_step: the network returned ", to_string(prediction.shape()), " for images ",
+                         to_string(in), ", a ", (is_learned(p.variance) ? "learned" : "fixed"), " variance needs ",
+                         to_string(is_learned(p.variance) ? twice : in)}));
     }
     if (z.shape() != in || (x0 != nullptr && x0->shape() != in)) {
-        throw shape_error("reverse_step: noise " + to_string(z.shape()) + " does not fit images " + to_string(in));
+        throw shape_error(
+            joined_text({"reverse_step: noise ", to_string(z.shape()), " does not fit images ", to_string(in)}));
     }
     if (guidance != nullptr && guidance->shape() != in) {
-        throw shape_error("reverse_step: the gradient " + to_string(guidance->shape()) + " does not fit images " +
-                          to_string(in));
+        throw shape_error(joined_text(
+            {"reverse_step: the gradient ", to_string(guidance->shape()), " does not fit images ", to_string(in)}));
     }
     b.reverse_step(x, prediction, z, p, x0, guidance);
 }
@@ -261,8 +265,8 @@ void reverse_step(B& b, tensor_of<B>& x, const tensor_of<B>& prediction, const t
 /// One forward step in place. Throws shape_error when z does not fit x.
 template <diffusion_backend B> void forward_step(B& b, tensor_of<B>& x, const tensor_of<B>& z, mixing m) {
     if (z.shape() != x.shape()) {
-        throw shape_error("forward_step: noise " + to_string(z.shape()) + " does not fit images " +
-                          to_string(x.shape()));
+        throw shape_error(
+            joined_text({"forward_step: noise ", to_string(z.shape()), " does not fit images ", to_string(x.shape())}));
     }
     b.forward_step(x, z, m);
 }
@@ -276,8 +280,9 @@ void merge(B& b, tensor_of<B>& x, const tensor_of<B>& known, const tensor_of<B>&
         return (s.n == 1 || s.n == in.n) && (s.c == in.c || (one_channel && s.c == 1)) && s.h == in.h && s.w == in.w;
     };
     if (!fits(known.shape(), false) || !fits(keep.shape(), true) || z.shape() != in) {
-        throw shape_error("merge: known " + to_string(known.shape()) + ", keep mask " + to_string(keep.shape()) +
-                          " and noise " + to_string(z.shape()) + " do not all fit images " + to_string(in));
+        throw shape_error(
+            joined_text({"merge: known ", to_string(known.shape()), ", keep mask ", to_string(keep.shape()),
+                         " and noise ", to_string(z.shape()), " do not all fit images ", to_string(in)}));
     }
     b.merge(x, known, keep, z, m);
 }

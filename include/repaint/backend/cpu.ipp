@@ -21,6 +21,7 @@
 #include <repaint/backend/cpu/normalisation.hpp>
 #include <repaint/backend/cpu/resize.hpp>
 #include <repaint/backend/cpu/thread_pool.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 
 namespace repaint {
@@ -29,8 +30,9 @@ namespace detail::cpu {
 
 inline instruction_set supported(instruction_set s) {
     if (!is_supported(s)) {
-        throw std::invalid_argument("this CPU does not support the instruction set " + std::string(to_string(s)) +
-                                    ", at most " + std::string(to_string(best_instruction_set())));
+        throw std::invalid_argument(
+            joined_text({"this CPU does not support the instruction set ", std::string(to_string(s)), ", at most ",
+                         std::string(to_string(best_instruction_set()))}));
     }
     return s;
 }
@@ -106,7 +108,8 @@ REPAINT_INLINE cpu_backend::norm_weights::norm_weights(detail::cpu::packed_norm 
 
 REPAINT_INLINE cpu_backend::cpu_backend(const cpu_options& options)
     : instructions_(detail::cpu::supported(options.instructions.value_or(best_instruction_set()))),
-      strict_(options.strict), probe_(options.probe), pool_(std::make_unique<detail::cpu::thread_pool>(options.threads)),
+      strict_(options.strict), probe_(options.probe),
+      pool_(std::make_unique<detail::cpu::thread_pool>(options.threads)),
       memory_(std::make_shared<detail::cpu::memory_pool>()) {}
 REPAINT_INLINE cpu_backend::cpu_backend(cpu_backend&& other) noexcept = default;
 REPAINT_INLINE cpu_backend& cpu_backend::operator=(cpu_backend&& other) noexcept = default;
@@ -117,7 +120,7 @@ REPAINT_INLINE std::size_t cpu_backend::peak_bytes() const { return memory_->ext
 
 REPAINT_INLINE detail::cpu::context cpu_backend::context(const cpu_call& call) const {
     const auto& kernels = detail::cpu::kernels_for(instructions_);
-    return {*pool_, probe_ == nullptr ? kernels : probe_->begin(call, kernels), memory_, strict_};
+    return {*pool_, probe_ == nullptr ? kernels : probe_->begin(call, kernels), memory_, strict_, instructions_};
 }
 
 REPAINT_INLINE cpu_backend::tensor cpu_backend::allocate(shape4 s) {
@@ -126,10 +129,10 @@ REPAINT_INLINE cpu_backend::tensor cpu_backend::allocate(shape4 s) {
 
 REPAINT_INLINE cpu_backend::tensor cpu_backend::view(float* values, shape4 s) {
     if (s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) {
-        throw shape_error("view: negative extent in " + to_string(s));
+        throw shape_error(joined_text({"view: negative extent in ", to_string(s)}));
     }
     if (values == nullptr && s.size() > 0) {
-        throw std::invalid_argument("view: null is no memory for a tensor " + to_string(s));
+        throw std::invalid_argument(joined_text({"view: null is no memory for a tensor ", to_string(s)}));
     }
     return tensor(storage(s, values));
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <repaint/concepts.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/ops.hpp>
 
 /// Layout, precision, threads: those of the backend behind it. Memory: what the pullback needs stays alive, the inputs of
@@ -126,9 +127,9 @@ public:
         const link in = x.node_;
         const link added = residual == nullptr ? nullptr : residual->node_;
         if (added && added->tracked && added->shape != y.shape()) {
-            throw std::logic_error("taped: the residual " + to_string(added->shape) +
-                                   " that is added to every pixel of " + to_string(y.shape()) +
-                                   " depends on the watched tensor; its gradient is not provided for");
+            throw std::logic_error(joined_text({"taped: the residual ", to_string(added->shape),
+                                                " that is added to every pixel of ", to_string(y.shape()),
+                                                " depends on the watched tensor; its gradient is not provided for"}));
         }
         const auto again = [this, in, &w, added, shape = y.shape()](const conv2d_options& with) {
             const auto from = value_of(*in);

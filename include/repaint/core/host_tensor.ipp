@@ -9,6 +9,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 
 namespace repaint {
@@ -16,8 +17,8 @@ namespace repaint {
 REPAINT_INLINE host_tensor::host_tensor(shape4 shape, std::vector<float> values)
     : shape_(checked(shape)), values_(std::move(values)) {
     if (values_.size() != shape_.size()) {
-        throw shape_error("host_tensor: shape " + to_string(shape_) + " needs " + std::to_string(shape_.size()) +
-                          " values, got " + std::to_string(values_.size()));
+        throw shape_error(joined_text(
+            {"host_tensor: shape ", to_string(shape_), " needs ", shape_.size(), " values, got ", values_.size()}));
     }
 }
 
@@ -27,7 +28,7 @@ REPAINT_INLINE std::span<const float> host_tensor::image(int i) const& {
 
 REPAINT_INLINE const shape4& host_tensor::checked(const shape4& s) {
     if (s.n < 0 || s.c < 0 || s.h < 0 || s.w < 0) {
-        throw shape_error("host_tensor: negative extent in " + to_string(s));
+        throw shape_error(joined_text({"host_tensor: negative extent in ", to_string(s)}));
     }
     return s;
 }
@@ -42,7 +43,7 @@ REPAINT_INLINE std::size_t host_tensor::offset(int n, int c, int h, int w) const
 REPAINT_INLINE host_tensor image_copy(const host_tensor& images, int i) {
     const shape4 s = images.shape();
     if (i < 0 || i >= s.n) {
-        throw shape_error("there is no image " + std::to_string(i) + " in " + to_string(s));
+        throw shape_error(joined_text({"there is no image ", i, " in ", to_string(s)}));
     }
     const auto values = images.image(i);
     return {{1, s.c, s.h, s.w}, std::vector<float>(values.begin(), values.end())};
@@ -58,8 +59,8 @@ REPAINT_INLINE host_tensor joined(std::span<const host_tensor> batches) {
     for (const host_tensor& batch : batches) {
         const shape4 s = batch.shape();
         if (s.c != all.c || s.h != all.h || s.w != all.w) {
-            throw shape_error("joined: images of " + to_string(batches.front().shape()) + " and " + to_string(s) +
-                              " do not fit into one batch");
+            throw shape_error(joined_text({"joined: images of ", to_string(batches.front().shape()), " and ",
+                                           to_string(s), " do not fit into one batch"}));
         }
         all.n += s.n;
         values.insert(values.end(), batch.values().begin(), batch.values().end());

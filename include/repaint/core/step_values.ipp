@@ -7,7 +7,7 @@
 
 namespace repaint {
 
-REPAINT_INLINE std::string to_string(prediction_type prediction) {
+REPAINT_COLD std::string to_string(prediction_type prediction) {
     switch (prediction) {
     case prediction_type::epsilon: return "epsilon";
     case prediction_type::x_0: return "x_0";
@@ -17,7 +17,7 @@ REPAINT_INLINE std::string to_string(prediction_type prediction) {
     return "";
 }
 
-REPAINT_INLINE std::string to_string(variance_type variance) {
+REPAINT_COLD std::string to_string(variance_type variance) {
     switch (variance) {
     case variance_type::learned_range: return "learned_range";
     case variance_type::learned: return "learned";

@@ -12,7 +12,7 @@
 
 namespace repaint {
 
-REPAINT_INLINE std::size_t utf8_sequence(std::string_view text, std::size_t at) {
+REPAINT_COLD std::size_t utf8_sequence(std::string_view text, std::size_t at) {
     const auto byte = [&](std::size_t i) {
         return at + i < text.size() ? static_cast<unsigned>(static_cast<unsigned char>(text[at + i])) : 0U;
     };
@@ -37,7 +37,7 @@ REPAINT_INLINE std::size_t utf8_sequence(std::string_view text, std::size_t at) 
     return 0;
 }
 
-REPAINT_INLINE bool is_utf8(std::string_view text) {
+REPAINT_COLD bool is_utf8(std::string_view text) {
     std::size_t i = 0;
     while (i < text.size()) {
         // Eight ASCII characters at a time: names and configurations hold little else.
@@ -61,7 +61,7 @@ REPAINT_INLINE bool is_utf8(std::string_view text) {
     return true;
 }
 
-REPAINT_INLINE std::string printable(std::string_view text, std::size_t longest) {
+REPAINT_COLD std::string printable(std::string_view text, std::size_t longest) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out;
     std::size_t i = 0;
@@ -89,11 +89,11 @@ REPAINT_INLINE std::string printable(std::string_view text, std::size_t longest)
     return out;
 }
 
-REPAINT_INLINE std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
+REPAINT_COLD std::string in_quotes(std::string_view text) { return '"' + printable(text) + '"'; }
 
-REPAINT_INLINE std::string shown(const std::string& path) { return printable(path, 1000); }
+REPAINT_COLD std::string shown(const std::string& path) { return printable(path, 1000); }
 
-REPAINT_INLINE std::string json_string(std::string_view text) {
+REPAINT_COLD std::string json_string(std::string_view text) {
     constexpr std::string_view digits = "0123456789abcdef";
     std::string out = "\"";
     for (const char c : text) {
@@ -112,13 +112,13 @@ REPAINT_INLINE std::string json_string(std::string_view text) {
     return out + '"';
 }
 
-REPAINT_INLINE std::string shortest_text(double value) {
+REPAINT_COLD std::string shortest_text(double value) {
     std::array<char, 32> text{};
     std::snprintf(text.data(), text.size(), "%.9g", value);
     return text.data();
 }
 
-REPAINT_INLINE std::string quoted(std::string_view text) {
+REPAINT_COLD std::string quoted(std::string_view text) {
     constexpr std::size_t most = 60;
     // Appended piece by piece: g++ 12 sees an overlap in "..." + std::string that is not there.
     std::string result = "\"";
@@ -127,9 +127,27 @@ REPAINT_INLINE std::string quoted(std::string_view text) {
     return result;
 }
 
-REPAINT_INLINE std::string lower_case(std::string text) {
+REPAINT_COLD std::string lower_case(std::string text) {
     for (char& c : text) {
         c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    return text;
+}
+
+REPAINT_COLD void text_part::append_to(std::string& text) const {
+    switch (kind_) {
+    case kind::text: text.append(text_, size_); break;
+    case kind::letter: text.push_back(letter_); break;
+    case kind::whole: text += std::to_string(whole_); break;
+    case kind::natural: text += std::to_string(natural_); break;
+    case kind::real: text += std::to_string(real_); break;
+    }
+}
+
+REPAINT_COLD std::string joined_text(std::initializer_list<text_part> parts) {
+    std::string text;
+    for (const text_part& part : parts) {
+        part.append_to(text);
     }
     return text;
 }

@@ -29,20 +29,21 @@ REPAINT_INLINE void check_values(const host_tensor& images, const value_range& r
     float most = range.low;
     for (const float value : images.values()) {
         if (!std::isfinite(value)) {
-            throw std::invalid_argument(std::string(what) + " hold " + (std::isnan(value) ? "NaN" : "infinity") +
-                                        ", expected values from " + shortest_text(static_cast<double>(range.low)) +
-                                        " to " + shortest_text(static_cast<double>(range.high)));
+            throw std::invalid_argument(
+                joined_text({std::string(what), " hold ", (std::isnan(value) ? "NaN" : "infinity"),
+                             ", expected values from ", shortest_text(static_cast<double>(range.low)), " to ",
+                             shortest_text(static_cast<double>(range.high))}));
         }
         least = std::min(least, value);
         most = std::max(most, value);
     }
     const float width = range.high - range.low;
     if (least < range.low - width || most > range.high + width) {
-        throw std::invalid_argument(
-            std::string(what) + " hold values from " + shortest_text(static_cast<double>(least)) + " to " +
-            shortest_text(static_cast<double>(most)) + ", expected about " +
-            shortest_text(static_cast<double>(range.low)) + " to " + shortest_text(static_cast<double>(range.high)) +
-            ": rescale them, or say their range in the options");
+        throw std::invalid_argument(joined_text(
+            {std::string(what), " hold values from ", shortest_text(static_cast<double>(least)), " to ",
+             shortest_text(static_cast<double>(most)), ", expected about ",
+             shortest_text(static_cast<double>(range.low)), " to ", shortest_text(static_cast<double>(range.high)),
+             ": rescale them, or say their range in the options"}));
     }
 }
 

@@ -10,20 +10,21 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/betas.hpp>
 
 namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE void check_diffusion_steps(const char* what, int steps) {
+REPAINT_COLD void check_diffusion_steps(const char* what, int steps) {
     if (steps < 1 || steps > most_diffusion_steps) {
-        throw std::invalid_argument(std::string(what) + ": the number of diffusion steps must be 1 to " +
-                                    std::to_string(most_diffusion_steps) + ", got " + std::to_string(steps));
+        throw std::invalid_argument(joined_text({std::string(what), ": the number of diffusion steps must be 1 to ",
+                                                 most_diffusion_steps, ", got ", steps}));
     }
 }
 
-REPAINT_INLINE std::vector<double> evenly_spaced(double first, double last, int count) {
+REPAINT_COLD std::vector<double> evenly_spaced(double first, double last, int count) {
     std::vector<double> values(static_cast<std::size_t>(count), first);
     if (count == 1) {
         return values;
@@ -40,7 +41,7 @@ REPAINT_INLINE std::vector<double> evenly_spaced(double first, double last, int 
     return values;
 }
 
-REPAINT_INLINE std::vector<float> evenly_spaced32(float first, float last, int count) {
+REPAINT_COLD std::vector<float> evenly_spaced32(float first, float last, int count) {
     std::vector<float> values(static_cast<std::size_t>(count), first);
     if (count == 1) {
         return values;
@@ -78,14 +79,15 @@ inline std::vector<float> squared_cosine_signals32(const beta_schedule& s) {
 
 /// Throws std::invalid_argument when a setting that the kind uses cannot be.
 inline void check_beta_schedule(const beta_schedule& s) {
-    const auto refuse = [](const std::string& why) { throw std::invalid_argument("beta schedule: " + why); };
+    const auto refuse = [](const std::string& why) {
+        throw std::invalid_argument(joined_text({"beta schedule: ", why}));
+    };
     if (s.ends_in_noise && (s.kind == beta_kind::listed ? s.betas.size() : static_cast<std::size_t>(s.steps)) == 1) {
         refuse("a single timestep cannot end in nothing but noise");
     }
     if (s.kind == beta_kind::listed) {
         if (s.betas.empty() || s.betas.size() > static_cast<std::size_t>(most_diffusion_steps)) {
-            refuse("the number of betas must be 1 to " + std::to_string(most_diffusion_steps) + ", got " +
-                   std::to_string(s.betas.size()));
+            refuse(joined_text({"the number of betas must be 1 to ", most_diffusion_steps, ", got ", s.betas.size()}));
         }
         return;
     }
@@ -93,14 +95,13 @@ inline void check_beta_schedule(const beta_schedule& s) {
     const bool uses_ends =
         s.kind == beta_kind::linear || s.kind == beta_kind::scaled_linear || s.kind == beta_kind::sigmoid;
     if (uses_ends && !(s.start > 0.0 && s.start <= 1.0 && s.end > 0.0 && s.end <= 1.0)) {
-        refuse("start and end must be above 0 and at most 1, got " + std::to_string(s.start) + " and " +
-               std::to_string(s.end));
+        refuse(joined_text({"start and end must be above 0 and at most 1, got ", s.start, " and ", s.end}));
     }
     if (!(s.cosine_offset >= 0.0 && s.cosine_offset <= 1.0)) {
-        refuse("the offset of a cosine must be 0 to 1, got " + std::to_string(s.cosine_offset));
+        refuse(joined_text({"the offset of a cosine must be 0 to 1, got ", s.cosine_offset}));
     }
     if (!(s.sigmoid_range > 0.0 && s.sigmoid_range <= 50.0)) {
-        refuse("the range of a sigmoid must be above 0 and at most 50, got " + std::to_string(s.sigmoid_range));
+        refuse(joined_text({"the range of a sigmoid must be above 0 and at most 50, got ", s.sigmoid_range}));
     }
 }
 
@@ -192,19 +193,19 @@ inline std::vector<float> described_betas32(const beta_schedule& s) {
 
 } // namespace detail
 
-REPAINT_INLINE std::vector<double> betas64(const beta_schedule& s) {
+REPAINT_COLD std::vector<double> betas64(const beta_schedule& s) {
     detail::check_beta_schedule(s);
     auto betas = detail::described_betas64(s);
     return s.ends_in_noise ? detail::ending_in_noise(std::move(betas)) : betas;
 }
 
-REPAINT_INLINE std::vector<float> betas32(const beta_schedule& s) {
+REPAINT_COLD std::vector<float> betas32(const beta_schedule& s) {
     detail::check_beta_schedule(s);
     auto betas = detail::described_betas32(s);
     return s.ends_in_noise ? detail::ending_in_noise(std::move(betas)) : betas;
 }
 
-REPAINT_INLINE std::vector<float> alpha_bars32(const beta_schedule& s, const std::vector<float>& betas) {
+REPAINT_COLD std::vector<float> alpha_bars32(const beta_schedule& s, const std::vector<float>& betas) {
     if (s.kind == beta_kind::monai_generative_cosine) {
         auto signals = detail::squared_cosine_signals32(s);
         signals.pop_back();

@@ -8,16 +8,16 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/model/unet_config.hpp>
 
 namespace repaint {
 
-REPAINT_INLINE host_tensor class_cotangent(const host_tensor& logits, std::span<const int> labels, float scale) {
+REPAINT_COLD host_tensor class_cotangent(const host_tensor& logits, std::span<const int> labels, float scale) {
     const shape4 s = logits.shape();
     if (labels.size() != static_cast<std::size_t>(s.n)) {
-        throw std::invalid_argument(std::to_string(labels.size()) + " labels were given to guide " +
-                                    std::to_string(s.n) + " images");
+        throw std::invalid_argument(joined_text({labels.size(), " labels were given to guide ", s.n, " images"}));
     }
     detail::check_label_range(labels, s.c, "the classifier");
     host_tensor result(s);

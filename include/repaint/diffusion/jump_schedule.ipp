@@ -12,14 +12,15 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/step_values.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/jump_schedule.hpp>
 
 namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE const char* first_unknown_jump_option(const jump_options& options,
-                                                     std::initializer_list<std::string_view> known) {
+REPAINT_COLD const char* first_unknown_jump_option(const jump_options& options,
+                                                   std::initializer_list<std::string_view> known) {
     const jump_options usual;
     const std::pair<const char*, bool> all[]{{"n_sample", options.n_sample != usual.n_sample},
                                              {"jump_length", options.jump_length != usual.jump_length},
@@ -82,33 +83,33 @@ private:
 
 inline void check_jump(const char* length_name, const char* passes_name, int length, int passes, int timesteps) {
     if (length < 1) {
-        throw std::invalid_argument(std::string(length_name) + " must be at least 1, got " + std::to_string(length));
+        throw std::invalid_argument(joined_text({std::string(length_name), " must be at least 1, got ", length}));
     }
     if (passes < 1) {
-        throw std::invalid_argument(std::string(passes_name) + " must be at least 1, got " + std::to_string(passes));
+        throw std::invalid_argument(joined_text({std::string(passes_name), " must be at least 1, got ", passes}));
     }
     if (passes > 1 && length >= timesteps) {
-        throw std::invalid_argument(std::string(length_name) + " must be below timesteps: " + std::to_string(length) +
-                                    " of " + std::to_string(timesteps));
+        throw std::invalid_argument(
+            joined_text({std::string(length_name), " must be below timesteps: ", length, " of ", timesteps}));
     }
 }
 
 } // namespace detail
 
-REPAINT_INLINE std::vector<transition> jump_schedule(int timesteps, const jump_options& options) {
+REPAINT_COLD std::vector<transition> jump_schedule(int timesteps, const jump_options& options) {
     if (timesteps < 1) {
-        throw std::invalid_argument("timesteps must be at least 1, got " + std::to_string(timesteps));
+        throw std::invalid_argument(joined_text({"timesteps must be at least 1, got ", timesteps}));
     }
     if (static_cast<std::size_t>(timesteps) > detail::most_transitions) {
-        throw std::invalid_argument("timesteps must be at most " + std::to_string(detail::most_transitions) + ", got " +
-                                    std::to_string(timesteps));
+        throw std::invalid_argument(
+            joined_text({"timesteps must be at most ", detail::most_transitions, ", got ", timesteps}));
     }
     if (options.n_sample < 1) {
-        throw std::invalid_argument("n_sample must be at least 1, got " + std::to_string(options.n_sample));
+        throw std::invalid_argument(joined_text({"n_sample must be at least 1, got ", options.n_sample}));
     }
     if (options.start_resampling < 0) {
-        throw std::invalid_argument("start_resampling must be at least 0, got " +
-                                    std::to_string(options.start_resampling));
+        throw std::invalid_argument(
+            joined_text({"start_resampling must be at least 0, got ", options.start_resampling}));
     }
     detail::check_jump("jump_length", "jump_n_sample", options.jump_length, options.jump_n_sample, timesteps);
     detail::check_jump("jump2_length", "jump2_n_sample", options.jump2_length, options.jump2_n_sample, timesteps);
@@ -118,9 +119,9 @@ REPAINT_INLINE std::vector<transition> jump_schedule(int timesteps, const jump_o
     int t = timesteps - 1;
     const auto move_to = [&](int next) {
         if (walk.size() >= detail::most_transitions) {
-            throw std::invalid_argument("jump_schedule: the walk over " + std::to_string(timesteps) +
-                                        " timesteps has more than " + std::to_string(detail::most_transitions) +
-                                        " transitions; lower n_sample or the jump options");
+            throw std::invalid_argument(
+                joined_text({"jump_schedule: the walk over ", timesteps, " timesteps has more than ",
+                             detail::most_transitions, " transitions; lower n_sample or the jump options"}));
         }
         walk.push_back({.from = t, .to = next});
         t = next;
@@ -163,7 +164,7 @@ REPAINT_INLINE std::vector<transition> jump_schedule(int timesteps, const jump_o
     return walk;
 }
 
-REPAINT_INLINE int network_evaluations(std::span<const transition> walk) {
+REPAINT_COLD int network_evaluations(std::span<const transition> walk) {
     int count = 0;
     for (const transition& move : walk) {
         count += move.to < move.from ? 1 : 0;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/torch_cuda_generator.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 #include <repaint/ops.hpp>
@@ -98,12 +99,12 @@ public:
 
     template <memory_backend B> [[nodiscard]] tensor_of<B> operator()(B& b, shape4 shape) {
         if (next_ >= draws_->size()) {
-            throw shape_error("recorded_noise: all " + std::to_string(draws_->size()) + " draws are used up");
+            throw shape_error(joined_text({"recorded_noise: all ", draws_->size(), " draws are used up"}));
         }
         const host_tensor& draw = (*draws_)[next_];
         if (draw.shape() != shape) {
-            throw shape_error("recorded_noise: draw " + std::to_string(next_) + " is " + to_string(draw.shape()) +
-                              ", asked for " + to_string(shape));
+            throw shape_error(joined_text(
+                {"recorded_noise: draw ", next_, " is ", to_string(draw.shape()), ", asked for ", to_string(shape)}));
         }
         ++next_;
         return b.upload(draw);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/noise.hpp>
 #include <repaint/diffusion/philox.hpp>
 #include <repaint/error.hpp>
@@ -16,8 +17,7 @@ namespace repaint {
 
 REPAINT_INLINE std::vector<int> philox_noise::labels(int images, int classes) const {
     if (!seeds_.empty() && seeds_.size() < static_cast<std::size_t>(images)) {
-        throw shape_error("labels: " + std::to_string(seeds_.size()) + " seeds for " + std::to_string(images) +
-                          " images");
+        throw shape_error(joined_text({"labels: ", seeds_.size(), " seeds for ", images, " images"}));
     }
     std::vector<int> result;
     for (std::size_t i = 0; i < static_cast<std::size_t>(images); ++i) {

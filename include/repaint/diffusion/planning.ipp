@@ -21,7 +21,7 @@ namespace detail {
 
 inline void check_eta(const std::optional<double>& eta) {
     if (eta && !(*eta >= 0.0 && *eta <= 1.0)) {
-        throw std::invalid_argument("eta must be 0 to 1, got " + shortest_text(*eta));
+        throw std::invalid_argument(joined_text({"eta must be 0 to 1, got ", shortest_text(*eta)}));
     }
 }
 
@@ -56,14 +56,15 @@ inline void walk_down(run_plan& plan) {
 
 template <class Options> run_plan plan_given(const diffusion_process& process, const Options& options) {
     if (options.system != sampling_system::official) {
-        throw std::invalid_argument("a process that is respaced already is followed as the system official does; for " +
-                                    to_string(options.system) + " give the settings of the training");
+        throw std::invalid_argument(
+            joined_text({"a process that is respaced already is followed as the system official does; for ",
+                         to_string(options.system), " give the settings of the training"}));
     }
     const std::string& asked = options.timesteps.text;
     if (asked != Options{}.timesteps.text && asked != std::to_string(process.size())) {
-        throw std::invalid_argument("timesteps " + repaint::quoted(asked) + " were asked for, but the process has its " +
-                                    std::to_string(process.size()) +
-                                    " already: respace it, or give the settings of the training");
+        throw std::invalid_argument(
+            joined_text({"timesteps ", repaint::quoted(asked), " were asked for, but the process has its ",
+                         process.size(), " already: respace it, or give the settings of the training"}));
     }
     check_eta(options.eta);
     run_plan plan{.system = sampling_system::official,
@@ -79,22 +80,22 @@ template <class Options> run_plan plan_given(const diffusion_process& process, c
 
 } // namespace detail
 
-REPAINT_INLINE std::vector<int> inpainting_timesteps(sampling_system system, int steps, const timestep_spec& spec,
-                                                     const scheduler_settings& scheduler) {
+REPAINT_COLD std::vector<int> inpainting_timesteps(sampling_system system, int steps, const timestep_spec& spec,
+                                                   const scheduler_settings& scheduler) {
     return with_system(system, [&](auto s) { return s.timesteps(steps, spec.text, scheduler); });
 }
 
-REPAINT_INLINE std::vector<transition> inpainting_walk(sampling_system system, std::span<const int> timesteps,
-                                                       const jump_options& jumps) {
+REPAINT_COLD std::vector<transition> inpainting_walk(sampling_system system, std::span<const int> timesteps,
+                                                     const jump_options& jumps) {
     return with_system(system, [&](auto s) { return s.walk(timesteps, jumps); });
 }
 
-REPAINT_INLINE std::size_t inpainting_evaluations(sampling_system system, std::span<const int> timesteps,
-                                                  std::span<const transition> walk) {
+REPAINT_COLD std::size_t inpainting_evaluations(sampling_system system, std::span<const int> timesteps,
+                                                std::span<const transition> walk) {
     return with_system(system, [&](auto s) { return s.evaluations(timesteps, walk); });
 }
 
-REPAINT_INLINE run_plan plan_inpainting(const diffusion_settings& settings, const inpaint_options& options) {
+REPAINT_COLD run_plan plan_inpainting(const diffusion_settings& settings, const inpaint_options& options) {
     return with_system(options.system, [&](auto s) {
         const auto& scheduler = settings.scheduler;
         const auto eta = s.eta(options.eta, scheduler, true);
@@ -109,7 +110,7 @@ REPAINT_INLINE run_plan plan_inpainting(const diffusion_settings& settings, cons
     });
 }
 
-REPAINT_INLINE run_plan plan_sampling(const diffusion_settings& settings, const sampling_options& options) {
+REPAINT_COLD run_plan plan_sampling(const diffusion_settings& settings, const sampling_options& options) {
     return with_system(options.system, [&](auto s) {
         const auto& scheduler = settings.scheduler;
         const auto eta = s.eta(options.eta, scheduler, false);
@@ -125,14 +126,14 @@ REPAINT_INLINE run_plan plan_sampling(const diffusion_settings& settings, const 
     });
 }
 
-REPAINT_INLINE run_plan plan_inpainting(const diffusion_process& process, const inpaint_options& options) {
+REPAINT_COLD run_plan plan_inpainting(const diffusion_process& process, const inpaint_options& options) {
     run_plan plan = detail::plan_given(process, options);
     plan.walk = official_system::walk(plan.process.schedule.timesteps(), options.jumps);
     plan.evaluations = official_system::evaluations(plan.process.schedule.timesteps(), plan.walk);
     return plan;
 }
 
-REPAINT_INLINE run_plan plan_sampling(const diffusion_process& process, const sampling_options& options) {
+REPAINT_COLD run_plan plan_sampling(const diffusion_process& process, const sampling_options& options) {
     run_plan plan = detail::plan_given(process, options);
     detail::walk_down(plan);
     return plan;

@@ -10,7 +10,7 @@
 
 namespace repaint {
 
-REPAINT_INLINE std::string to_string(sampling_system system) {
+REPAINT_COLD std::string to_string(sampling_system system) {
     switch (system) {
     case sampling_system::diffusers: return "diffusers";
     case sampling_system::monai: return "monai";
@@ -18,15 +18,15 @@ REPAINT_INLINE std::string to_string(sampling_system system) {
     }
 }
 
-REPAINT_INLINE sampling_system parse_sampling_system(std::string_view name) {
+REPAINT_COLD sampling_system parse_sampling_system(std::string_view name) {
     for (const auto system : {sampling_system::official, sampling_system::diffusers, sampling_system::monai}) {
         if (to_string(system) == name) {
             return system;
         }
     }
-    throw std::invalid_argument("the system " + quoted(name) +
-                                " is not known, accepted are official, diffusers and "
-                                "monai");
+    throw std::invalid_argument(joined_text({"the system ", quoted(name),
+                                             " is not known, accepted are official, diffusers and "
+                                             "monai"}));
 }
 
 } // namespace repaint

@@ -13,9 +13,9 @@ inline double seconds_now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-REPAINT_INLINE waiting_rhythm::waiting_rhythm() : last_(seconds_now()) {}
+REPAINT_COLD waiting_rhythm::waiting_rhythm() : last_(seconds_now()) {}
 
-REPAINT_INLINE void waiting_rhythm::waited() {
+REPAINT_COLD void waiting_rhythm::waited() {
     constexpr double aim = 0.1;
     const double now = seconds_now();
     const double each = (now - last_) / static_cast<double>(count_);

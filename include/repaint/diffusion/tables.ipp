@@ -20,50 +20,49 @@
 
 namespace repaint {
 
-REPAINT_INLINE noise_schedule::noise_schedule(std::vector<double> betas) : betas_(std::move(betas)) {
+REPAINT_COLD noise_schedule::noise_schedule(std::vector<double> betas) : betas_(std::move(betas)) {
     if (betas_.empty() || betas_.size() > static_cast<std::size_t>(detail::most_diffusion_steps)) {
-        throw std::invalid_argument("noise_schedule: the number of betas must be 1 to " +
-                                    std::to_string(detail::most_diffusion_steps) + ", got " +
-                                    std::to_string(betas_.size()));
+        throw std::invalid_argument(joined_text({"noise_schedule: the number of betas must be 1 to ",
+                                                 detail::most_diffusion_steps, ", got ", betas_.size()}));
     }
     for (std::size_t i = 0; i < betas_.size(); ++i) {
         // The last test refuses what float64 cannot tell from no noise at all: it would divide by zero below.
         if (!(betas_[i] > 0.0 && betas_[i] <= 1.0 && 1.0 - betas_[i] < 1.0)) {
-            throw std::invalid_argument("noise_schedule: beta[" + std::to_string(i) + "] is " +
-                                        shortest_text(betas_[i]) + ", every beta must be above 0 and at most 1");
+            throw std::invalid_argument(joined_text({"noise_schedule: beta[", i, "] is ", shortest_text(betas_[i]),
+                                                     ", every beta must be above 0 and at most 1"}));
         }
     }
     tabulate();
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::linear(int steps) {
+REPAINT_COLD noise_schedule noise_schedule::linear(int steps) {
     detail::check_diffusion_steps("linear schedule", steps);
     const double scale = 1000.0 / static_cast<double>(steps);
     return noise_schedule(detail::evenly_spaced(scale * 0.0001, scale * 0.02, steps));
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::linear(int steps, double beta_start, double beta_end) {
+REPAINT_COLD noise_schedule noise_schedule::linear(int steps, double beta_start, double beta_end) {
     return described("linear schedule", beta_kind::linear, steps, beta_start, beta_end);
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::cosine(int steps) {
+REPAINT_COLD noise_schedule noise_schedule::cosine(int steps) {
     detail::check_diffusion_steps("cosine schedule", steps);
     return noise_schedule(beta_schedule{.kind = beta_kind::squared_cosine, .steps = steps});
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::scaled_linear(int steps, double beta_start, double beta_end) {
+REPAINT_COLD noise_schedule noise_schedule::scaled_linear(int steps, double beta_start, double beta_end) {
     return described("scaled linear schedule", beta_kind::scaled_linear, steps, beta_start, beta_end);
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::sigmoid(int steps, double beta_start, double beta_end) {
+REPAINT_COLD noise_schedule noise_schedule::sigmoid(int steps, double beta_start, double beta_end) {
     return described("sigmoid schedule", beta_kind::sigmoid, steps, beta_start, beta_end);
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::respaced(std::string_view spec) const {
+REPAINT_COLD noise_schedule noise_schedule::respaced(std::string_view spec) const {
     return respaced(std::span<const int>(respaced_timesteps(size(), spec)));
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::respaced(std::span<const int> kept) const {
+REPAINT_COLD noise_schedule noise_schedule::respaced(std::span<const int> kept) const {
     std::vector<double> betas;
     std::vector<int> timesteps;
     betas.reserve(kept.size());
@@ -71,10 +70,9 @@ REPAINT_INLINE noise_schedule noise_schedule::respaced(std::span<const int> kept
     double last_alpha_bar = 1.0;
     for (std::size_t i = 0; i < kept.size(); ++i) {
         if (kept[i] < 0 || kept[i] >= size() || (i > 0 && kept[i] <= kept[i - 1])) {
-            throw std::invalid_argument("respacing: kept timesteps must ascend within 0.." +
-                                        std::to_string(size() - 1) + ", entry " + std::to_string(i) + " is " +
-                                        std::to_string(kept[i]) +
-                                        (i > 0 ? std::string(" after ") + std::to_string(kept[i - 1]) : ""));
+            throw std::invalid_argument(
+                joined_text({"respacing: kept timesteps must ascend within 0..", size() - 1, ", entry ", i, " is ",
+                             kept[i], (i > 0 ? std::string(" after ") + std::to_string(kept[i - 1]) : "")}));
         }
         const auto index = static_cast<std::size_t>(kept[i]);
         betas.push_back(1.0 - alpha_bars_[index] / last_alpha_bar);
@@ -86,19 +84,19 @@ REPAINT_INLINE noise_schedule noise_schedule::respaced(std::span<const int> kept
     return result;
 }
 
-REPAINT_INLINE mixing noise_schedule::forward(int t) const {
+REPAINT_COLD mixing noise_schedule::forward(int t) const {
     // beta is rounded first and the roots are taken in float32: so do the published programs.
     const auto beta = static_cast<float>(betas_[checked(t)]);
     return {.signal = std::sqrt(1.0F - beta), .noise = std::sqrt(beta)};
 }
 
-REPAINT_INLINE mixing noise_schedule::marginal(int t) const {
+REPAINT_COLD mixing noise_schedule::marginal(int t) const {
     const auto alpha_bar = static_cast<float>(alpha_bars_[checked(t)]);
     return {.signal = std::sqrt(alpha_bar), .noise = std::sqrt(1.0F - alpha_bar)};
 }
 
-REPAINT_INLINE posterior noise_schedule::reverse(int t, prediction_type prediction, variance_type variance,
-                                                 bool clip) const {
+REPAINT_COLD posterior noise_schedule::reverse(int t, prediction_type prediction, variance_type variance,
+                                               bool clip) const {
     const std::size_t i = checked(t);
     posterior p = predicting(i, prediction, clip);
     p.variance = variance;
@@ -117,10 +115,10 @@ REPAINT_INLINE posterior noise_schedule::reverse(int t, prediction_type predicti
     return p;
 }
 
-REPAINT_INLINE posterior noise_schedule::ddim(int t, prediction_type prediction, double eta, bool clip) const {
+REPAINT_COLD posterior noise_schedule::ddim(int t, prediction_type prediction, double eta, bool clip) const {
     const std::size_t i = checked(t);
     if (!(eta >= 0.0 && eta <= 1.0)) {
-        throw std::invalid_argument("eta must be 0 to 1, got " + shortest_text(eta));
+        throw std::invalid_argument(joined_text({"eta must be 0 to 1, got ", shortest_text(eta)}));
     }
     const double alpha_bar = alpha_bars_[i];
     const double previous = alpha_bars_previous_[i];
@@ -141,15 +139,15 @@ REPAINT_INLINE posterior noise_schedule::ddim(int t, prediction_type prediction,
     return p;
 }
 
-REPAINT_INLINE double noise_schedule::mean_from_x0(std::size_t i) const {
+REPAINT_COLD double noise_schedule::mean_from_x0(std::size_t i) const {
     return betas_[i] * std::sqrt(alpha_bars_previous_[i]) / (1.0 - alpha_bars_[i]);
 }
 
-REPAINT_INLINE double noise_schedule::mean_from_x(std::size_t i) const {
+REPAINT_COLD double noise_schedule::mean_from_x(std::size_t i) const {
     return (1.0 - alpha_bars_previous_[i]) * std::sqrt(1.0 - betas_[i]) / (1.0 - alpha_bars_[i]);
 }
 
-REPAINT_INLINE posterior noise_schedule::predicting(std::size_t i, prediction_type prediction, bool clip) const {
+REPAINT_COLD posterior noise_schedule::predicting(std::size_t i, prediction_type prediction, bool clip) const {
     const auto t = static_cast<int>(i);
     const double alpha_bar = alpha_bars_[i];
     posterior p;
@@ -178,18 +176,18 @@ REPAINT_INLINE posterior noise_schedule::predicting(std::size_t i, prediction_ty
     return p;
 }
 
-REPAINT_INLINE noise_schedule noise_schedule::described(const char* what, beta_kind kind, int steps, double start,
-                                                        double end) {
+REPAINT_COLD noise_schedule noise_schedule::described(const char* what, beta_kind kind, int steps, double start,
+                                                      double end) {
     detail::check_diffusion_steps(what, steps);
     if (!(start > 0.0 && start <= 1.0 && end > 0.0 && end <= 1.0)) {
-        throw std::invalid_argument(std::string(what) +
-                                    ": beta_start and beta_end must be above 0 and at most 1, got " +
-                                    shortest_text(start) + " and " + shortest_text(end));
+        throw std::invalid_argument(
+            joined_text({std::string(what), ": beta_start and beta_end must be above 0 and at most 1, got ",
+                         shortest_text(start), " and ", shortest_text(end)}));
     }
     return noise_schedule(beta_schedule{.kind = kind, .steps = steps, .start = start, .end = end});
 }
 
-REPAINT_INLINE void noise_schedule::tabulate() {
+REPAINT_COLD void noise_schedule::tabulate() {
     const std::size_t count = betas_.size();
     alpha_bars_.resize(count);
     alpha_bars_previous_.resize(count);
@@ -210,43 +208,42 @@ REPAINT_INLINE void noise_schedule::tabulate() {
     posterior_log_variance_[0] = count > 1 ? posterior_log_variance_[1] : std::log(betas_[0]);
 }
 
-REPAINT_INLINE std::size_t noise_schedule::checked(int t) const {
+REPAINT_COLD std::size_t noise_schedule::checked(int t) const {
     if (t < 0 || t >= size()) {
-        throw std::invalid_argument("noise_schedule: timestep index " + std::to_string(t) + " is outside 0.." +
-                                    std::to_string(size() - 1));
+        throw std::invalid_argument(joined_text({"noise_schedule: timestep index ", t, " is outside 0..", size() - 1}));
     }
     return static_cast<std::size_t>(t);
 }
 
-REPAINT_INLINE void noise_schedule::require_signal(bool some, int t, const char* what) {
+REPAINT_COLD void noise_schedule::require_signal(bool some, int t, const char* what) {
     if (!some) {
-        throw std::invalid_argument("noise_schedule: at timestep index " + std::to_string(t) +
-                                    " no signal is left, so x_0 does not follow from " + what +
-                                    "; a beta of 1 needs a network that predicts x_0");
+        throw std::invalid_argument(
+            joined_text({"noise_schedule: at timestep index ", t, " no signal is left, so x_0 does not follow from ",
+                         what, "; a beta of 1 needs a network that predicts x_0"}));
     }
 }
 
-REPAINT_INLINE scheduler_tables::scheduler_tables(const beta_schedule& described, bool ends_clean)
+REPAINT_COLD scheduler_tables::scheduler_tables(const beta_schedule& described, bool ends_clean)
     : betas_(betas32(described)), alpha_bars_(alpha_bars32(described, betas_)),
       below_(ends_clean ? 1.0F : alpha_bars_.front()) {
     (void)noise_schedule(betas64(described)); // names a beta that cannot be
 }
 
-REPAINT_INLINE scheduler_tables::scheduler_tables(const noise_schedule& schedule, bool ends_clean)
+REPAINT_COLD scheduler_tables::scheduler_tables(const noise_schedule& schedule, bool ends_clean)
     : scheduler_tables(
           beta_schedule{.kind = beta_kind::listed, .betas = {schedule.betas().begin(), schedule.betas().end()}},
           ends_clean) {}
 
-REPAINT_INLINE mixing scheduler_tables::marginal(int t) const {
+REPAINT_COLD mixing scheduler_tables::marginal(int t) const {
     return {.signal = std::sqrt(alpha_bar(t)), .noise = std::sqrt(1.0F - alpha_bar(t))};
 }
 
-REPAINT_INLINE mixing scheduler_tables::forward(int t) const {
+REPAINT_COLD mixing scheduler_tables::forward(int t) const {
     return {.signal = std::sqrt(1.0F - beta(t)), .noise = std::sqrt(beta(t))};
 }
 
-REPAINT_INLINE posterior scheduler_tables::ddim(int from, int to, prediction_type prediction, float eta,
-                                                bool clip) const {
+REPAINT_COLD posterior scheduler_tables::ddim(int from, int to, prediction_type prediction, float eta,
+                                              bool clip) const {
     posterior p = predicting(from, prediction, clip);
     const float signal = alpha_bar(from);
     const float previous = alpha_bar(to);
@@ -272,8 +269,8 @@ REPAINT_INLINE posterior scheduler_tables::ddim(int from, int to, prediction_typ
     return p;
 }
 
-REPAINT_INLINE posterior scheduler_tables::ancestral(int from, int to, float beta, prediction_type prediction,
-                                                     variance_type variance, bool clip) const {
+REPAINT_COLD posterior scheduler_tables::ancestral(int from, int to, float beta, prediction_type prediction,
+                                                   variance_type variance, bool clip) const {
     posterior p = predicting(from, prediction, clip);
     const float signal = alpha_bar(from);
     const float previous = alpha_bar(to);
@@ -287,18 +284,18 @@ REPAINT_INLINE posterior scheduler_tables::ancestral(int from, int to, float bet
     return p;
 }
 
-REPAINT_INLINE posterior scheduler_tables::predicting(int from, prediction_type prediction, bool clip) const {
+REPAINT_COLD posterior scheduler_tables::predicting(int from, prediction_type prediction, bool clip) const {
     const float signal = std::sqrt(alpha_bar(from));
     const float noise = std::sqrt(1.0F - alpha_bar(from));
     if (!(noise > 0.0F)) {
-        throw std::invalid_argument("timestep " + std::to_string(from) +
-                                    " holds no noise, and a step from there divides by zero");
+        throw std::invalid_argument(
+            joined_text({"timestep ", from, " holds no noise, and a step from there divides by zero"}));
     }
     if (prediction == prediction_type::epsilon && !(signal > 0.0F)) {
         throw std::invalid_argument(
-            "timestep " + std::to_string(from) +
-            " holds no signal, so x_0 does not follow from an epsilon prediction there; take fewer "
-            "timesteps, or \"leading\" ones");
+            joined_text({"timestep ", from,
+                         " holds no signal, so x_0 does not follow from an epsilon prediction there; take fewer "
+                         "timesteps, or \"leading\" ones"}));
     }
     posterior p;
     p.prediction = prediction;

@@ -29,24 +29,24 @@ inline int respacing_count(std::string_view text, std::string_view spec) {
         text.remove_suffix(1);
     }
     if (text.empty()) {
-        throw std::invalid_argument("respacing " + quoted(spec) +
-                                    " has an empty section; write one count per section, " +
-                                    "such as \"250\" or \"10,15,20\"");
+        throw std::invalid_argument(
+            joined_text({"respacing ", quoted(spec), " has an empty section; write one count per section, ",
+                         "such as \"250\" or \"10,15,20\""}));
     }
     int count = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), count);
     if (code == std::errc::invalid_argument || end != text.data() + text.size()) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
-                                    " is not a count; accepted are " +
-                                    "counts such as \"250\" or \"10,15,20\", or \"ddim25\"");
+        throw std::invalid_argument(
+            joined_text({"respacing ", quoted(spec), ": ", quoted(text), " is not a count; accepted are ",
+                         "counts such as \"250\" or \"10,15,20\", or \"ddim25\""}));
     }
     if (code == std::errc::result_out_of_range || count > most_diffusion_steps) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": " + quoted(text) +
-                                    " is out of range; a count is 1 to " + std::to_string(most_diffusion_steps));
+        throw std::invalid_argument(joined_text({"respacing ", quoted(spec), ": ", quoted(text),
+                                                 " is out of range; a count is 1 to ", most_diffusion_steps}));
     }
     if (count < 1) {
-        throw std::invalid_argument("respacing " + quoted(spec) + ": a count must be at least 1, got " +
-                                    std::to_string(count));
+        throw std::invalid_argument(
+            joined_text({"respacing ", quoted(spec), ": a count must be at least 1, got ", count}));
     }
     return count;
 }
@@ -62,8 +62,8 @@ inline std::vector<int> strided_timesteps(int steps, int count, std::string_view
             return kept;
         }
     }
-    throw std::invalid_argument("respacing " + quoted(spec) + ": no integer stride visits exactly " +
-                                std::to_string(count) + " of " + std::to_string(steps) + " timesteps");
+    throw std::invalid_argument(joined_text(
+        {"respacing ", quoted(spec), ": no integer stride visits exactly ", count, " of ", steps, " timesteps"}));
 }
 
 /// The one count that the systems diffusers and MONAI take; an empty spec is all of `steps`. Throws
@@ -72,8 +72,8 @@ inline int plain_count(const char* system, int steps, std::string_view spec, con
     int count = steps;
     const auto [end, code] = std::from_chars(spec.data(), spec.data() + spec.size(), count);
     if (!spec.empty() && (code != std::errc() || end != spec.data() + spec.size() || count < 1 || count > steps)) {
-        throw std::invalid_argument("timesteps of the system " + std::string(system) + " must be a count from 1 to " +
-                                    std::to_string(steps) + also + ", got " + quoted(spec));
+        throw std::invalid_argument(joined_text({"timesteps of the system ", std::string(system),
+                                                 " must be a count from 1 to ", steps, also, ", got ", quoted(spec)}));
     }
     return count;
 }
@@ -89,7 +89,7 @@ inline std::vector<int> leading_timesteps(int steps, int count) {
 
 } // namespace detail
 
-REPAINT_INLINE std::vector<int> respaced_timesteps(int steps, std::string_view spec) {
+REPAINT_COLD std::vector<int> respaced_timesteps(int steps, std::string_view spec) {
     detail::check_diffusion_steps("respacing", steps);
     if (spec.empty()) {
         std::vector<int> all(static_cast<std::size_t>(steps));
@@ -106,8 +106,8 @@ REPAINT_INLINE std::vector<int> respaced_timesteps(int steps, std::string_view s
     }
     const auto total = static_cast<std::size_t>(steps);
     if (sections > total) {
-        throw std::invalid_argument("respacing " + quoted(spec) + " has " + std::to_string(sections) +
-                                    " sections, but there are only " + std::to_string(steps) + " timesteps");
+        throw std::invalid_argument(joined_text(
+            {"respacing ", quoted(spec), " has ", sections, " sections, but there are only ", steps, " timesteps"}));
     }
     std::vector<int> kept;
     int start = 0;
@@ -118,9 +118,8 @@ REPAINT_INLINE std::vector<int> respaced_timesteps(int steps, std::string_view s
         rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
         const int size = static_cast<int>(total / sections + (section < total % sections ? 1 : 0));
         if (count > size) {
-            throw std::invalid_argument("respacing " + quoted(spec) + ": section " + std::to_string(section + 1) +
-                                        " holds " + std::to_string(size) + " timesteps, fewer than the " +
-                                        std::to_string(count) + " asked for");
+            throw std::invalid_argument(joined_text({"respacing ", quoted(spec), ": section ", section + 1, " holds ",
+                                                     size, " timesteps, fewer than the ", count, " asked for"}));
         }
         // The stride is added up, not multiplied: networks were trained with the sums, and some round differently.
         const double stride = count == 1 ? 1.0 : static_cast<double>(size - 1) / static_cast<double>(count - 1);
@@ -134,13 +133,13 @@ REPAINT_INLINE std::vector<int> respaced_timesteps(int steps, std::string_view s
     return kept;
 }
 
-REPAINT_INLINE std::vector<int> diffusers_timesteps(int steps, std::string_view spec) {
+REPAINT_COLD std::vector<int> diffusers_timesteps(int steps, std::string_view spec) {
     const int count = detail::plain_count("diffusers", detail::most_diffusion_steps, spec);
     return detail::leading_timesteps(steps, spec.empty() ? steps : std::min(count, steps));
 }
 
-REPAINT_INLINE std::vector<int> diffusers_sampling_timesteps(int steps, std::string_view spec,
-                                                             const scheduler_settings& scheduler) {
+REPAINT_COLD std::vector<int> diffusers_sampling_timesteps(int steps, std::string_view spec,
+                                                           const scheduler_settings& scheduler) {
     const int count = detail::plain_count("diffusers", steps, spec);
     std::vector<int> visited;
     switch (scheduler.spacing.value_or(timestep_spacing::leading)) {
@@ -163,15 +162,14 @@ REPAINT_INLINE std::vector<int> diffusers_sampling_timesteps(int steps, std::str
         t += scheduler.offset;
     }
     if (visited.front() < 0 || visited.back() >= steps) {
-        throw std::invalid_argument("an offset of " + std::to_string(scheduler.offset) + " takes " +
-                                    std::to_string(count) + " timesteps to " + std::to_string(visited.front()) +
-                                    " ... " + std::to_string(visited.back()) + ", the training had 0 ... " +
-                                    std::to_string(steps - 1) + "; take fewer");
+        throw std::invalid_argument(
+            joined_text({"an offset of ", scheduler.offset, " takes ", count, " timesteps to ", visited.front(),
+                         " ... ", visited.back(), ", the training had 0 ... ", steps - 1, "; take fewer"}));
     }
     return visited;
 }
 
-REPAINT_INLINE std::vector<int> monai_timesteps(int steps, std::string_view spec, const scheduler_settings& scheduler) {
+REPAINT_COLD std::vector<int> monai_timesteps(int steps, std::string_view spec, const scheduler_settings& scheduler) {
     constexpr std::string_view strided = "ddim";
     const bool asked = spec.size() > strided.size() && spec.substr(0, strided.size()) == strided;
     const bool leading = asked || scheduler.spacing == timestep_spacing::leading;
@@ -180,8 +178,8 @@ REPAINT_INLINE std::vector<int> monai_timesteps(int steps, std::string_view spec
         detail::plain_count("monai", steps, asked ? spec.substr(strided.size()) : spec, ", or \"ddim\" and a count");
     const int most = leading ? (count - 1) * (steps / count) + 1 : count; // that the last count of them need
     if (offset < 0 || most + offset > steps) {
-        throw std::invalid_argument("an offset of " + std::to_string(offset) + " does not leave " +
-                                    std::to_string(count) + " of " + std::to_string(steps) + " timesteps; take fewer");
+        throw std::invalid_argument(
+            joined_text({"an offset of ", offset, " does not leave ", count, " of ", steps, " timesteps; take fewer"}));
     }
     std::vector<int> visited;
     if (!leading) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/philox.hpp>
 
 namespace repaint {
@@ -90,8 +91,8 @@ private:
             return;
         }
         if (size >= (std::size_t{1} << 29U)) {
-            throw std::invalid_argument("torch_cuda_generator: draws have fewer than 2^29 numbers, got " +
-                                        std::to_string(size));
+            throw std::invalid_argument(
+                joined_text({"torch_cuda_generator: draws have fewer than 2^29 numbers, got ", size}));
         }
         const auto resident = static_cast<std::size_t>(device_.multiprocessors) *
                               (static_cast<std::size_t>(device_.threads_per_multiprocessor) / block);

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/philox.hpp>
 #include <repaint/diffusion/torch_cuda_generator.hpp>
 
@@ -26,17 +27,17 @@ REPAINT_INLINE std::optional<torch_cuda_device> torch_cuda_device_named(std::str
 REPAINT_INLINE torch_cuda_generator::torch_cuda_generator(std::uint64_t seed, const torch_cuda_device& device)
     : state_{seed, 0}, device_(device) {
     if (device.multiprocessors < 1 || device.threads_per_multiprocessor < static_cast<int>(block)) {
-        throw std::invalid_argument("torch_cuda_generator: a GPU has at least 1 multiprocessor and 256 threads in "
-                                    "each, got " +
-                                    std::to_string(device.multiprocessors) + " and " +
-                                    std::to_string(device.threads_per_multiprocessor));
+        throw std::invalid_argument(
+            joined_text({"torch_cuda_generator: a GPU has at least 1 multiprocessor and 256 threads in "
+                         "each, got ",
+                         device.multiprocessors, " and ", device.threads_per_multiprocessor}));
     }
 }
 
 REPAINT_INLINE void torch_cuda_generator::restore(const state& saved) {
     if (saved.offset % 4 != 0) {
-        throw std::invalid_argument("torch_cuda_generator: the offset of a state must be a multiple of 4, got " +
-                                    std::to_string(saved.offset));
+        throw std::invalid_argument(
+            joined_text({"torch_cuda_generator: the offset of a state must be a multiple of 4, got ", saved.offset}));
     }
     state_ = saved;
 }
@@ -52,8 +53,8 @@ REPAINT_INLINE void torch_cuda_generator::normal(std::span<float> out) {
 REPAINT_INLINE void torch_cuda_generator::randint(std::int64_t low, std::int64_t high, std::span<std::int64_t> out) {
     const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
     if (low >= high || range >= (std::uint64_t{1} << 28U)) {
-        throw std::invalid_argument("randint: low must be below high, by less than 2^28, got " + std::to_string(low) +
-                                    " and " + std::to_string(high));
+        throw std::invalid_argument(
+            joined_text({"randint: low must be below high, by less than 2^28, got ", low, " and ", high}));
     }
     const auto in_range = [&](std::uint32_t word) { return low + static_cast<std::int64_t>(word % range); };
     for_each_four_words(out.size(), [&](const detail::philox_words& w, std::size_t first, std::size_t step) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/torch_generator.hpp>
 
 namespace repaint {
@@ -23,8 +24,8 @@ REPAINT_INLINE torch_cpu_generator::torch_cpu_generator(std::uint64_t seed) {
 
 REPAINT_INLINE void torch_cpu_generator::restore(const state& saved) {
     if (saved.position < 0 || saved.position > static_cast<int>(count)) {
-        throw std::invalid_argument("torch_cpu_generator: the position of a state must be 0 to 624, got " +
-                                    std::to_string(saved.position));
+        throw std::invalid_argument(
+            joined_text({"torch_cpu_generator: the position of a state must be 0 to 624, got ", saved.position}));
     }
     state_ = saved;
 }
@@ -47,8 +48,7 @@ REPAINT_INLINE std::uint64_t torch_cpu_generator::random64() {
 
 REPAINT_INLINE std::int64_t torch_cpu_generator::randint(std::int64_t low, std::int64_t high) {
     if (low >= high) {
-        throw std::invalid_argument("randint: low must be below high, got " + std::to_string(low) + " and " +
-                                    std::to_string(high));
+        throw std::invalid_argument(joined_text({"randint: low must be below high, got ", low, " and ", high}));
     }
     const std::uint64_t range = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
     const std::uint64_t word = range >= (std::uint64_t{1} << 28U) ? random64() : random32();

@@ -6,6 +6,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/evaluation/comparison.hpp>
 
@@ -16,16 +17,17 @@ namespace detail {
 REPAINT_INLINE void check_comparable(const shape4& images, const shape4& truth, const char* measure) {
     if ((truth.n != 1 && truth.n != images.n) || truth.c != images.c || truth.h != images.h || truth.w != images.w ||
         images.size() == 0) {
-        throw shape_error(std::string(measure) + ": images " + to_string(images) + " cannot be compared with " +
-                          to_string(truth) + ", which must have the same size and be one or as many");
+        throw shape_error(
+            joined_text({std::string(measure), ": images ", to_string(images), " cannot be compared with ",
+                         to_string(truth), ", which must have the same size and be one or as many"}));
     }
 }
 
 REPAINT_INLINE void check_hole(const shape4& images, const shape4& keep, const char* measure) {
     if ((keep.n != 1 && keep.n != images.n) || (keep.c != 1 && keep.c != images.c) || keep.h != images.h ||
         keep.w != images.w) {
-        throw shape_error(std::string(measure) + ": keep mask " + to_string(keep) + " does not fit images " +
-                          to_string(images));
+        throw shape_error(joined_text(
+            {std::string(measure), ": keep mask ", to_string(keep), " does not fit images ", to_string(images)}));
     }
 }
 

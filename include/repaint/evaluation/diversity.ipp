@@ -6,6 +6,7 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/evaluation/comparison.hpp>
 #include <repaint/evaluation/diversity.hpp>
 #include <repaint/evaluation/lpips.hpp>
@@ -16,8 +17,8 @@ namespace detail {
 
 inline void check_samples(int count, const char* measure) {
     if (count < 2) {
-        throw std::invalid_argument(std::string(measure) + ": two samples or more can differ, got " +
-                                    std::to_string(count));
+        throw std::invalid_argument(
+            joined_text({std::string(measure), ": two samples or more can differ, got ", count}));
     }
 }
 

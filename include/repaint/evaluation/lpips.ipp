@@ -36,21 +36,22 @@ inline std::string lpips_name(const std::string& name) {
         rest.remove_prefix(4);
     }
     if (rest.starts_with("slice") && rest.size() > 7 && rest[6] == '.') {
-        return "features." + std::string(rest.substr(7)); // slice2.3.weight
+        return joined_text({"features.", std::string(rest.substr(7))}); // slice2.3.weight
     }
     if (rest.starts_with("lins.") && rest.size() > 6 && rest[6] == '.') {
-        return "lin" + std::string(rest.substr(5)); // lins.0.model.1.weight, the same as lin0.model.1.weight
+        return joined_text(
+            {"lin", std::string(rest.substr(5))}); // lins.0.model.1.weight, the same as lin0.model.1.weight
     }
     return name;
 }
 
 REPAINT_INLINE void check_lpips_images(const shape4& images) {
     if (images.c != 1 && images.c != 3) {
-        throw shape_error("lpips: images " + to_string(images) + " must have 3 channels, or 1 for grey");
+        throw shape_error(joined_text({"lpips: images ", to_string(images), " must have 3 channels, or 1 for grey"}));
     }
     if (images.h < alexnet_smallest_side || images.w < alexnet_smallest_side) {
-        throw shape_error("lpips: images " + to_string(images) + " are too small for AlexNet, which needs " +
-                          std::to_string(alexnet_smallest_side) + " pixels a side");
+        throw shape_error(joined_text({"lpips: images ", to_string(images), " are too small for AlexNet, which needs ",
+                                       alexnet_smallest_side, " pixels a side"}));
     }
 }
 
@@ -168,8 +169,8 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
             }
             const auto [origin, added] = origins.emplace(name, part);
             if (!added && origin->second != part) {
-                throw format_error(shown(parts[part].path) + ": " + printable(given) + " is also in " +
-                                   shown(parts[origin->second].path));
+                throw format_error(joined_text({shown(parts[part].path), ": ", printable(given), " is also in ",
+                                                shown(parts[origin->second].path)}));
             }
             all.tensors.emplace(name, tensor);
         }
@@ -179,11 +180,11 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
     std::string missing;
     std::vector<std::string> needed;
     for (std::size_t i = 0; i < detail::alexnet.size(); ++i) {
-        const std::string convolution = "features." + std::to_string(detail::alexnet[i].index);
-        needed.insert(needed.end(), {convolution + ".weight", convolution + ".bias"});
+        const std::string convolution = joined_text({"features.", detail::alexnet[i].index});
+        needed.insert(needed.end(), {joined_text({convolution, ".weight"}), joined_text({convolution, ".bias"})});
     }
     for (std::size_t i = 0; i < detail::alexnet.size(); ++i) {
-        needed.push_back("lin" + std::to_string(i) + ".model.1.weight");
+        needed.push_back(joined_text({"lin", i, ".model.1.weight"}));
     }
     for (const auto& name : needed) {
         if (all.tensors.count(name) == 0) {
@@ -191,19 +192,20 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
         }
     }
     if (!missing.empty()) {
-        throw format_error(shown(all.path) + ": LPIPS also needs " + missing +
-                           "; the convolutions (features) are in torchvision's AlexNet, the linear layers (lin) in "
-                           "alex.pth of lpips");
+        throw format_error(
+            joined_text({shown(all.path), ": LPIPS also needs ", missing,
+                         "; the convolutions (features) are in torchvision's AlexNet, the linear layers (lin) in "
+                         "alex.pth of lpips"}));
     }
 
     weight_map weights(all);
     lpips_weights result;
     for (std::size_t i = 0; i < detail::alexnet.size(); ++i) {
         const auto& stage = detail::alexnet[i];
-        auto convolution = weights["features." + std::to_string(stage.index)];
+        auto convolution = weights[joined_text({"features.", stage.index})];
         result.kernels[i] = convolution.take("weight", {stage.out, stage.in, stage.kernel, stage.kernel});
         result.biases[i] = convolution.take("bias", {stage.out, 1, 1, 1});
-        result.linear[i] = weights.take("lin" + std::to_string(i) + ".model.1.weight", {1, stage.out, 1, 1});
+        result.linear[i] = weights.take(joined_text({"lin", i, ".model.1.weight"}), {1, stage.out, 1, 1});
     }
     for (const auto& [name, values] :
          {std::pair("scaling_layer.shift", &result.shift), std::pair("scaling_layer.scale", &result.scale)}) {

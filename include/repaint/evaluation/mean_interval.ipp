@@ -8,13 +8,14 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/evaluation/mean_interval.hpp>
 
 namespace repaint {
 
 REPAINT_INLINE double student_t_95(std::size_t degrees) {
     if (degrees < 1) {
-        throw std::invalid_argument("student_t_95: there must be a degree of freedom, got " + std::to_string(degrees));
+        throw std::invalid_argument(joined_text({"student_t_95: there must be a degree of freedom, got ", degrees}));
     }
     constexpr double z = 1.959963984540054;
     const auto n = static_cast<double>(degrees);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/evaluation/comparison.hpp>
 #include <repaint/evaluation/ssim.hpp>
@@ -96,8 +97,8 @@ REPAINT_INLINE std::vector<double> ssim(const host_tensor& images, const host_te
     const ssim_kernel kernel = ssim_kernel_of(window);
     const auto side = static_cast<int>(kernel.weights.size());
     if (s.h < side || s.w < side) {
-        throw shape_error("ssim: images " + to_string(s) + " are smaller than the window of " + std::to_string(side) +
-                          "x" + std::to_string(side) + " pixels");
+        throw shape_error(joined_text(
+            {"ssim: images ", to_string(s), " are smaller than the window of ", side, "x", side, " pixels"}));
     }
     std::vector<double> result;
     for (int i = 0; i < s.n; ++i) {

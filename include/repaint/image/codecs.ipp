@@ -88,7 +88,7 @@ inline constexpr const char* formats_read = "PNG and JPEG are read";
 
 } // namespace detail
 
-REPAINT_INLINE picture decode_picture(std::span<const std::byte> bytes, std::string_view name, std::size_t max_pixels) {
+REPAINT_COLD picture decode_picture(std::span<const std::byte> bytes, std::string_view name, std::size_t max_pixels) {
     const std::string path(name);
     if (bytes.empty()) {
         detail::refuse(path, std::string("is empty; ") + detail::formats_read);
@@ -97,27 +97,29 @@ REPAINT_INLINE picture decode_picture(std::span<const std::byte> bytes, std::str
     for (const auto& format : detail::picture_formats) {
         if (format.starts(start)) {
             if (format.decode == nullptr) {
-                detail::refuse(path, std::string("is ") + format.name + " picture; " + detail::formats_read);
+                detail::refuse(path,
+                               joined_text({std::string("is "), format.name, " picture; ", detail::formats_read}));
             }
             return format.decode(bytes, path, std::min(max_pixels, max_picture_pixels));
         }
     }
-    detail::refuse(path, "is not a picture that can be read: it starts with " +
-                             detail::hexadecimal(bytes.first(std::min<std::size_t>(bytes.size(), 8))) + "; " +
-                             detail::formats_read);
+    detail::refuse(path, joined_text({"is not a picture that can be read: it starts with ",
+                                      detail::hexadecimal(bytes.first(std::min<std::size_t>(bytes.size(), 8))), "; ",
+                                      detail::formats_read}));
 }
 
-REPAINT_INLINE picture read_picture(const std::string& path) {
+REPAINT_COLD picture read_picture(const std::string& path) {
     const mapped_file file(path);
     return decode_picture(file.bytes(), path);
 }
 
-REPAINT_INLINE void write_picture(const std::string& path, const picture& p) {
+REPAINT_COLD void write_picture(const std::string& path, const picture& p) {
     const std::string extension = lower_case(std::filesystem::path(path).extension());
     const bool png = extension == ".png";
     if (!png && extension != ".jpg" && extension != ".jpeg") {
-        throw std::invalid_argument(shown(path) + ": a picture is written to a name that ends in .png, .jpg or "
-                                                  ".jpeg");
+        throw std::invalid_argument(
+            joined_text({shown(path), ": a picture is written to a name that ends in .png, .jpg or "
+                                      ".jpeg"}));
     }
     const std::vector<std::uint8_t> bytes = png ? encode_png(p) : encode_jpeg(p);
     write_file_atomically(path, std::as_bytes(std::span(bytes)));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/image/decoding.hpp>
 #include <repaint/image/exif.hpp>
 #include <repaint/image/pixels.hpp>
@@ -14,24 +15,23 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE void check_extents(const std::string& name, long long width, long long height, std::size_t max_pixels) {
+REPAINT_COLD void check_extents(const std::string& name, long long width, long long height, std::size_t max_pixels) {
     if (width < 1 || height < 1 || width > max_picture_side || height > max_picture_side ||
         static_cast<std::size_t>(width) * static_cast<std::size_t>(height) > max_pixels) {
-        refuse(name, "claims " + size_text(width, height) + " pixels; sides are 1 to " +
-                         std::to_string(max_picture_side) + ", and at most " + std::to_string(max_pixels) +
-                         " pixels in all");
+        refuse(name, joined_text({"claims ", size_text(width, height), " pixels; sides are 1 to ", max_picture_side,
+                                  ", and at most ", max_pixels, " pixels in all"}));
     }
 }
 
-REPAINT_INLINE void check_density(const std::string& name, int width, int height, std::size_t bytes,
-                                  std::size_t least_bytes) {
+REPAINT_COLD void check_density(const std::string& name, int width, int height, std::size_t bytes,
+                                std::size_t least_bytes) {
     if (bytes < least_bytes) {
-        refuse(name, "is cut off or damaged: " + std::to_string(bytes) + " bytes cannot hold " +
-                         size_text(width, height) + " pixels");
+        refuse(name, joined_text({"is cut off or damaged: ", bytes, " bytes cannot hold ", size_text(width, height),
+                                  " pixels"}));
     }
 }
 
-REPAINT_INLINE picture upright(picture p, std::span<const std::byte> exif) {
+REPAINT_COLD picture upright(picture p, std::span<const std::byte> exif) {
     const int orientation = exif_orientation(exif);
     return orientation == 1 ? p : oriented(p, orientation);
 }

@@ -12,7 +12,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE int exif_orientation(std::span<const std::byte> tiff) {
+REPAINT_COLD int exif_orientation(std::span<const std::byte> tiff) {
     if (tiff.size() < 8) {
         return 1;
     }

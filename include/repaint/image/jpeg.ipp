@@ -13,6 +13,7 @@
 #include <turbojpeg.h>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/decoding.hpp>
@@ -138,8 +139,8 @@ REPAINT_INLINE std::vector<std::uint8_t> encode_jpeg(const picture& p) {
     constexpr int largest_side = 65500;
     const picture flat = over_white(p);
     if (flat.width > largest_side || flat.height > largest_side) {
-        throw shape_error("encode_jpeg: a picture of " + detail::size_text(flat.width, flat.height) +
-                          " pixels; a JPEG has at most " + std::to_string(largest_side) + " a side, a PNG more");
+        throw shape_error(joined_text({"encode_jpeg: a picture of ", detail::size_text(flat.width, flat.height),
+                                       " pixels; a JPEG has at most ", largest_side, " a side, a PNG more"}));
     }
     const detail::turbojpeg_handle handle(tjInitCompress());
     if (handle == nullptr) {

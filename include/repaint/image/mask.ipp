@@ -11,6 +11,7 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/image/mask.hpp>
 #include <repaint/image/mask_canvas.hpp>
 #include <repaint/image/picture.hpp>
@@ -161,7 +162,7 @@ REPAINT_INLINE std::string to_string(mask_kind kind) {
             return std::string(name);
         }
     }
-    throw std::invalid_argument("to_string: there is no mask kind " + std::to_string(static_cast<int>(kind)));
+    throw std::invalid_argument(joined_text({"to_string: there is no mask kind ", static_cast<int>(kind)}));
 }
 
 REPAINT_INLINE mask_kind parse_mask_kind(std::string_view name) {
@@ -173,15 +174,15 @@ REPAINT_INLINE mask_kind parse_mask_kind(std::string_view name) {
         names += names.empty() ? "" : kind == mask_kind::box ? " or " : ", ";
         names += known;
     }
-    throw std::invalid_argument("a mask is " + names + ", not '" + std::string(name) + "'");
+    throw std::invalid_argument(joined_text({"a mask is ", names, ", not '", std::string(name), "'"}));
 }
 
 REPAINT_INLINE host_tensor make_mask(mask_kind kind, int width, int height, std::uint64_t seed) {
     if (width < 1 || height < 1 || width > max_picture_side || height > max_picture_side ||
         static_cast<std::size_t>(width) * static_cast<std::size_t>(height) > max_picture_pixels) {
-        throw std::invalid_argument("make_mask: " + detail::size_text(width, height) + " pixels; sides are 1 to " +
-                                    std::to_string(max_picture_side) + ", and at most " +
-                                    std::to_string(max_picture_pixels) + " pixels in all");
+        throw std::invalid_argument(
+            joined_text({"make_mask: ", detail::size_text(width, height), " pixels; sides are 1 to ", max_picture_side,
+                         ", and at most ", max_picture_pixels, " pixels in all"}));
     }
     detail::mask_random random(seed);
     switch (kind) {
@@ -204,7 +205,7 @@ REPAINT_INLINE host_tensor make_mask(mask_kind kind, int width, int height, std:
         return detail::mask_where(width, height, [](int x, int y) { return x % 2 == 1 && y % 2 == 1; });
     case mask_kind::box: return detail::keep_mask_of(detail::random_box(width, height, random));
     }
-    throw std::invalid_argument("make_mask: there is no mask kind " + std::to_string(static_cast<int>(kind)));
+    throw std::invalid_argument(joined_text({"make_mask: there is no mask kind ", static_cast<int>(kind)}));
 }
 
 } // namespace repaint

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/image/official_crop.hpp>
 #include <repaint/image/picture.hpp>
 #include <repaint/image/pixels.hpp>
@@ -134,8 +135,7 @@ REPAINT_INLINE picture official_crop(const picture& p, int size) {
     constexpr int largest = 16384; // its square is max_picture_pixels
     detail::check_picture(p, "official_crop");
     if (size < 1 || size > largest) {
-        throw std::invalid_argument("official_crop: the size must be 1 to " + std::to_string(largest) + ", got " +
-                                    std::to_string(size));
+        throw std::invalid_argument(joined_text({"official_crop: the size must be 1 to ", largest, ", got ", size}));
     }
     picture rgb = detail::blank_picture(p.width, p.height, 3);
     std::uint8_t* out = rgb.pixels.data();

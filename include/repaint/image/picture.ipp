@@ -10,6 +10,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/image/picture.hpp>
 #include <repaint/image/pixels.hpp>
@@ -30,12 +31,12 @@ inline std::uint8_t to_byte(float value, pixel_rounding rounding) {
 inline void check_image_of(const host_tensor& images, int image_index, const std::string& operation) {
     const shape4& s = images.shape();
     if (s.c != 1 && s.c != 3) {
-        throw shape_error(operation + ": images " + to_string(s) + " have " + std::to_string(s.c) +
-                          " channels; 1 and 3 make a picture");
+        throw shape_error(
+            joined_text({operation, ": images ", to_string(s), " have ", s.c, " channels; 1 and 3 make a picture"}));
     }
     if (image_index < 0 || image_index >= s.n) {
-        throw shape_error(operation + ": image " + std::to_string(image_index) + " of images " + to_string(s) +
-                          ", which are numbered from 0");
+        throw shape_error(joined_text(
+            {operation, ": image ", image_index, " of images ", to_string(s), ", which are numbered from 0"}));
     }
 }
 
@@ -44,7 +45,7 @@ inline void check_image_of(const host_tensor& images, int image_index, const std
 REPAINT_INLINE host_tensor to_tensor(const picture& p, int channels) {
     detail::check_picture(p, "to_tensor");
     if (channels != 1 && channels != 3) {
-        throw std::invalid_argument("to_tensor: channels must be 1 or 3, got " + std::to_string(channels));
+        throw std::invalid_argument(joined_text({"to_tensor: channels must be 1 or 3, got ", channels}));
     }
     host_tensor image({1, channels, p.height, p.width});
     const std::size_t plane = image.shape().plane();
@@ -72,8 +73,9 @@ REPAINT_INLINE host_tensor keep_mask(const picture& p, mask_polarity polarity) {
         opaque = opaque && (!detail::has_alpha(p) || pixel[colours] == 255);
     }
     if (constant && !opaque) {
-        throw format_error("keep_mask: the mask of " + detail::size_text(p.width, p.height) +
-                           " pixels has one colour and differs only in alpha; use a grey mask without alpha");
+        throw format_error(
+            joined_text({"keep_mask: the mask of ", detail::size_text(p.width, p.height),
+                         " pixels has one colour and differs only in alpha; use a grey mask without alpha"}));
     }
     host_tensor mask({1, agree ? 1 : 3, p.height, p.width});
     float* values = mask.data();
@@ -108,11 +110,12 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
     const shape4& s = filled.shape();
     const shape4& k = keep.shape();
     if (s.w != original.width || s.h != original.height) {
-        throw shape_error("compose_picture: images " + to_string(s) + " do not fit the original picture of " +
-                          detail::size_text(original.width, original.height) + " pixels");
+        throw shape_error(joined_text({"compose_picture: images ", to_string(s), " do not fit the original picture of ",
+                                       detail::size_text(original.width, original.height), " pixels"}));
     }
     if ((k.n != 1 && k.n != s.n) || (k.c != 1 && k.c != s.c) || k.h != s.h || k.w != s.w) {
-        throw shape_error("compose_picture: keep mask " + to_string(k) + " does not fit images " + to_string(s));
+        throw shape_error(
+            joined_text({"compose_picture: keep mask ", to_string(k), " does not fit images ", to_string(s)}));
     }
     const int alpha = detail::has_alpha(original) ? 1 : 0;
     picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
@@ -157,7 +160,7 @@ REPAINT_INLINE picture over_white(const picture& p) {
 REPAINT_INLINE picture oriented(const picture& p, int orientation) {
     detail::check_picture(p, "oriented");
     if (orientation < 1 || orientation > 8) {
-        throw std::invalid_argument("oriented: the orientation must be 1 to 8, got " + std::to_string(orientation));
+        throw std::invalid_argument(joined_text({"oriented: the orientation must be 1 to 8, got ", orientation}));
     }
     if (orientation == 1) {
         return p;
@@ -185,8 +188,8 @@ REPAINT_INLINE picture oriented(const picture& p, int orientation) {
 REPAINT_INLINE picture contact_sheet(const std::vector<std::vector<picture>>& rows,
                                      const contact_sheet_options& options) {
     if (options.scale < 1 || options.scale > max_picture_side || options.gap < 0 || options.gap > max_picture_side) {
-        throw std::invalid_argument("contact_sheet: scale must be 1 to 65535 and gap 0 to 65535, got " +
-                                    std::to_string(options.scale) + " and " + std::to_string(options.gap));
+        throw std::invalid_argument(joined_text(
+            {"contact_sheet: scale must be 1 to 65535 and gap 0 to 65535, got ", options.scale, " and ", options.gap}));
     }
     const picture empty;
     std::size_t columns = 0;
@@ -213,11 +216,10 @@ REPAINT_INLINE picture contact_sheet(const std::vector<std::vector<picture>>& ro
     const std::size_t width = columns > limit ? limit + 1 : columns * (cell_width + gap) + gap;
     const std::size_t height = rows.size() > limit ? limit + 1 : rows.size() * (cell_height + gap) + gap;
     if (width > limit || height > limit || width * height > max_picture_pixels) {
-        throw shape_error("contact_sheet: " + std::to_string(rows.size()) + " rows of " + std::to_string(columns) +
-                          " pictures of " + detail::size_text(widest, tallest) + " pixels, " +
-                          std::to_string(options.scale) + " times larger, exceed a sheet of " +
-                          std::to_string(max_picture_side) + " a side and " + std::to_string(max_picture_pixels) +
-                          " pixels");
+        throw shape_error(joined_text({"contact_sheet: ", rows.size(), " rows of ", columns, " pictures of ",
+                                       detail::size_text(widest, tallest), " pixels, ", options.scale,
+                                       " times larger, exceed a sheet of ", max_picture_side, " a side and ",
+                                       max_picture_pixels, " pixels"}));
     }
     picture sheet = detail::blank_picture(static_cast<int>(width), static_cast<int>(height), 3);
     for (std::size_t i = 0; i < sheet.pixels.size(); ++i) {

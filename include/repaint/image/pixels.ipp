@@ -5,6 +5,7 @@
 #include <string>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/image/picture.hpp>
 #include <repaint/image/pixels.hpp>
@@ -13,9 +14,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE std::string size_text(long long width, long long height) {
-    return std::to_string(width) + " x " + std::to_string(height);
-}
+REPAINT_INLINE std::string size_text(long long width, long long height) { return joined_text({width, " x ", height}); }
 
 REPAINT_INLINE bool has_alpha(const picture& p) { return p.channels % 2 == 0; }
 
@@ -28,19 +27,18 @@ REPAINT_INLINE std::size_t pixel_count(const picture& p) {
 REPAINT_INLINE void check_picture(const picture& p, const std::string& operation) {
     if (p.width < 1 || p.height < 1 || p.width > max_picture_side || p.height > max_picture_side ||
         pixel_count(p) > max_picture_pixels) {
-        throw shape_error(operation + ": a picture of " + size_text(p.width, p.height) + " pixels; sides are 1 to " +
-                          std::to_string(max_picture_side) + ", and at most " + std::to_string(max_picture_pixels) +
-                          " pixels in all");
+        throw shape_error(
+            joined_text({operation, ": a picture of ", size_text(p.width, p.height), " pixels; sides are 1 to ",
+                         max_picture_side, ", and at most ", max_picture_pixels, " pixels in all"}));
     }
     if (p.channels < 1 || p.channels > 4) {
-        throw shape_error(operation + ": a picture with " + std::to_string(p.channels) +
-                          " channels; 1 grey, 2 grey and alpha, 3 RGB and 4 RGBA are accepted");
+        throw shape_error(joined_text({operation, ": a picture with ", p.channels,
+                                       " channels; 1 grey, 2 grey and alpha, 3 RGB and 4 RGBA are accepted"}));
     }
     const std::size_t expected = pixel_count(p) * static_cast<std::size_t>(p.channels);
     if (p.pixels.size() != expected) {
-        throw shape_error(operation + ": a picture of " + size_text(p.width, p.height) + " pixels with " +
-                          std::to_string(p.channels) + " channels needs " + std::to_string(expected) + " bytes, got " +
-                          std::to_string(p.pixels.size()));
+        throw shape_error(joined_text({operation, ": a picture of ", size_text(p.width, p.height), " pixels with ",
+                                       p.channels, " channels needs ", expected, " bytes, got ", p.pixels.size()}));
     }
 }
 

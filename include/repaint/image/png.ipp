@@ -14,6 +14,7 @@
 #include <png.h>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 #include <repaint/image/decoding.hpp>
@@ -219,8 +220,8 @@ REPAINT_INLINE picture decode_png(std::span<const std::byte> file, const std::st
     }
     picture p = blank_picture(width, height, static_cast<int>(reader.channels()));
     if (p.channels < 1 || p.channels > 4 || reader.row_bytes() * reader.height() != p.pixels.size()) {
-        refuse(name, "is a PNG with " + std::to_string(reader.channels()) + " channels in rows of " +
-                         std::to_string(reader.row_bytes()) + " bytes; 8-bit grey and RGB are expected");
+        refuse(name, joined_text({"is a PNG with ", reader.channels(), " channels in rows of ", reader.row_bytes(),
+                                  " bytes; 8-bit grey and RGB are expected"}));
     }
     std::vector<png_bytep> rows(reader.height());
     for (std::size_t y = 0; y < rows.size(); ++y) {

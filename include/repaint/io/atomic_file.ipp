@@ -21,11 +21,11 @@
 
 namespace repaint {
 
-REPAINT_INLINE atomic_file::atomic_file(std::string target) : shown_(target), target_(std::move(target)) {
+REPAINT_COLD atomic_file::atomic_file(std::string target) : shown_(target), target_(std::move(target)) {
     struct stat about {};
     const bool exists = ::stat(target_.c_str(), &about) == 0;
     if (exists && S_ISDIR(about.st_mode)) {
-        throw error(shown(shown_) + ": cannot be written: it is a directory");
+        throw error(joined_text({shown(shown_), ": cannot be written: it is a directory"}));
     }
     if (exists && !S_ISREG(about.st_mode)) {
         file_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
@@ -40,9 +40,9 @@ REPAINT_INLINE atomic_file::atomic_file(std::string target) : shown_(target), ta
         target_ = failed ? target_ : followed.string();
     }
     // Short, whatever the target is called, so that it is never too long for a directory entry.
-    const std::string stem = ".repaint-" + std::to_string(::getpid()) + "-";
+    const std::string stem = joined_text({".repaint-", ::getpid(), "-"});
     for (int attempt = 0; file_ < 0; ++attempt) {
-        temporary_ = std::filesystem::path(target_).parent_path() / (stem + std::to_string(attempt) + ".tmp");
+        temporary_ = std::filesystem::path(target_).parent_path() / (joined_text({stem, attempt, ".tmp"}));
         file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (file_ < 0 && (errno != EEXIST || attempt == 10000)) {
             temporary_.clear();
@@ -55,7 +55,7 @@ REPAINT_INLINE atomic_file::atomic_file(std::string target) : shown_(target), ta
     }
 }
 
-REPAINT_INLINE void atomic_file::write(std::span<const std::byte> bytes) {
+REPAINT_COLD void atomic_file::write(std::span<const std::byte> bytes) {
     constexpr std::size_t largest = std::size_t{1} << 30U;
     while (!bytes.empty()) {
         const ssize_t written = ::write(file_, bytes.data(), std::min(bytes.size(), largest));
@@ -69,7 +69,7 @@ REPAINT_INLINE void atomic_file::write(std::span<const std::byte> bytes) {
     }
 }
 
-REPAINT_INLINE void atomic_file::commit() {
+REPAINT_COLD void atomic_file::commit() {
     // Network file systems and quotas report a full disk only here.
     if (::close(std::exchange(file_, -1)) != 0 && errno != EINTR) {
         fail("cannot be written");
@@ -80,7 +80,7 @@ REPAINT_INLINE void atomic_file::commit() {
     temporary_.clear();
 }
 
-REPAINT_INLINE void atomic_file::abandon() noexcept {
+REPAINT_COLD void atomic_file::abandon() noexcept {
     if (file_ >= 0) {
         ::close(std::exchange(file_, -1));
     }
@@ -89,14 +89,14 @@ REPAINT_INLINE void atomic_file::abandon() noexcept {
     }
 }
 
-REPAINT_INLINE void atomic_file::fail(const char* what) {
+REPAINT_COLD void atomic_file::fail(const char* what) {
     const std::string reason = std::generic_category().message(errno);
     abandon();
     temporary_.clear();
-    throw error(shown(shown_) + ": " + what + ": " + reason);
+    throw error(joined_text({shown(shown_), ": ", what, ": ", reason}));
 }
 
-REPAINT_INLINE void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+REPAINT_COLD void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
     atomic_file file(path);
     file.write(bytes);
     file.commit();

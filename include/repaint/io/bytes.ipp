@@ -65,7 +65,7 @@ REPAINT_INLINE std::string hexadecimal(std::span<const std::byte> bytes) {
 }
 
 REPAINT_INLINE void refuse(const std::string& path, const std::string& what) {
-    throw format_error(shown(path) + ": " + what);
+    throw format_error(joined_text({shown(path), ": ", what}));
 }
 
 REPAINT_INLINE std::uint32_t crc32(std::span<const std::byte> bytes) {

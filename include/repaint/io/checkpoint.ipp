@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/mapped_file.hpp>
@@ -48,7 +49,7 @@ inline checkpoint read_shard(const std::shared_ptr<const mapped_file>& file) {
 
 } // namespace detail
 
-REPAINT_INLINE checkpoint read_checkpoint(const std::shared_ptr<const mapped_file>& file) {
+REPAINT_COLD checkpoint read_checkpoint(const std::shared_ptr<const mapped_file>& file) {
     const auto read = [&] {
         switch (detail::kind_of(file->bytes())) {
         case detail::checkpoint_kind::safetensors: return read_safetensors(file);
@@ -60,16 +61,17 @@ REPAINT_INLINE checkpoint read_checkpoint(const std::shared_ptr<const mapped_fil
             return read_safetensors(file); // which says what is wrong with it
         }
         const auto first = file->bytes().first(std::min<std::size_t>(8, file->bytes().size()));
-        detail::refuse(file->path(),
-                       (first.empty() ? "is empty" : "starts with the bytes " + detail::hexadecimal(first)) +
-                           ", accepted are .safetensors, .safetensors.index.json and what torch.save writes");
+        detail::refuse(
+            file->path(),
+            (first.empty() ? "is empty" : joined_text({"starts with the bytes ", detail::hexadecimal(first)})) +
+                ", accepted are .safetensors, .safetensors.index.json and what torch.save writes");
     };
     checkpoint result = read();
     detail::strip_common_prefix(result);
     return result;
 }
 
-REPAINT_INLINE checkpoint read_checkpoint(const std::string& path) {
+REPAINT_COLD checkpoint read_checkpoint(const std::string& path) {
     std::error_code ignored;
     if (std::filesystem::is_directory(path, ignored)) {
         detail::refuse(path, "is a directory, accepted are files: .safetensors, .safetensors.index.json and what "

@@ -21,23 +21,23 @@
 
 namespace repaint {
 
-REPAINT_INLINE void json_value::require(kind wanted, const char* what) const {
+REPAINT_COLD void json_value::require(kind wanted, const char* what) const {
     if (kind_ != wanted) {
         expected(what);
     }
 }
 
-REPAINT_INLINE bool json_value::as_boolean() const {
+REPAINT_COLD bool json_value::as_boolean() const {
     require(kind::boolean, "true or false");
     return boolean_;
 }
 
-REPAINT_INLINE std::int64_t json_value::as_integer() const {
+REPAINT_COLD std::int64_t json_value::as_integer() const {
     require(kind::integer, "an integer");
     return integer_;
 }
 
-REPAINT_INLINE std::uint64_t json_value::as_unsigned() const {
+REPAINT_COLD std::uint64_t json_value::as_unsigned() const {
     if (kind_ == kind::unsigned_integer) {
         return unsigned_;
     }
@@ -47,7 +47,7 @@ REPAINT_INLINE std::uint64_t json_value::as_unsigned() const {
     return static_cast<std::uint64_t>(integer_);
 }
 
-REPAINT_INLINE double json_value::as_number() const {
+REPAINT_COLD double json_value::as_number() const {
     if (kind_ == kind::integer) {
         return static_cast<double>(integer_);
     }
@@ -58,22 +58,22 @@ REPAINT_INLINE double json_value::as_number() const {
     return real_;
 }
 
-REPAINT_INLINE const std::string& json_value::as_string() const {
+REPAINT_COLD const std::string& json_value::as_string() const {
     require(kind::string, "a string");
     return string_;
 }
 
-REPAINT_INLINE const json_value::array_type& json_value::as_array() const {
+REPAINT_COLD const json_value::array_type& json_value::as_array() const {
     require(kind::array, "an array");
     return array_;
 }
 
-REPAINT_INLINE const json_value::object_type& json_value::as_object() const {
+REPAINT_COLD const json_value::object_type& json_value::as_object() const {
     require(kind::object, "an object");
     return object_;
 }
 
-REPAINT_INLINE const json_value* json_value::find(std::string_view key) const {
+REPAINT_COLD const json_value* json_value::find(std::string_view key) const {
     for (const member& m : as_object()) {
         if (m.first == key) {
             return &m.second;
@@ -82,10 +82,10 @@ REPAINT_INLINE const json_value* json_value::find(std::string_view key) const {
     return nullptr;
 }
 
-REPAINT_INLINE const json_value& json_value::at(std::string_view key) const {
+REPAINT_COLD const json_value& json_value::at(std::string_view key) const {
     const json_value* const found = find(key);
     if (found == nullptr) {
-        throw format_error(place() + "the key " + in_quotes(key) + " is missing");
+        throw format_error(joined_text({place(), "the key ", in_quotes(key), " is missing"}));
     }
     return *found;
 }
@@ -100,53 +100,53 @@ std::invoke_result_t<Read, const json_value&> read_member(const json_value& obje
         return read(v);
     } catch (const format_error& wrong) {
         const std::string start = v.place();
-        throw format_error(start + in_quotes(key) + ": " + (wrong.what() + start.size()));
+        throw format_error(joined_text({start, in_quotes(key), ": ", (wrong.what() + start.size())}));
     }
 }
 
 } // namespace detail
 
-REPAINT_INLINE bool json_value::boolean(std::string_view key) const {
+REPAINT_COLD bool json_value::boolean(std::string_view key) const {
     return detail::read_member(*this, key, [](const json_value& v) { return v.as_boolean(); });
 }
 
-REPAINT_INLINE std::int64_t json_value::integer(std::string_view key) const {
+REPAINT_COLD std::int64_t json_value::integer(std::string_view key) const {
     return detail::read_member(*this, key, [](const json_value& v) { return v.as_integer(); });
 }
 
-REPAINT_INLINE double json_value::number(std::string_view key) const {
+REPAINT_COLD double json_value::number(std::string_view key) const {
     return detail::read_member(*this, key, [](const json_value& v) { return v.as_number(); });
 }
 
-REPAINT_INLINE const std::string& json_value::string(std::string_view key) const {
+REPAINT_COLD const std::string& json_value::string(std::string_view key) const {
     return detail::read_member(*this, key, [](const json_value& v) -> const std::string& { return v.as_string(); });
 }
 
-REPAINT_INLINE const json_value::array_type& json_value::array(std::string_view key) const {
+REPAINT_COLD const json_value::array_type& json_value::array(std::string_view key) const {
     return detail::read_member(*this, key,
                                [](const json_value& v) -> const json_value::array_type& { return v.as_array(); });
 }
 
-REPAINT_INLINE const json_value::object_type& json_value::object(std::string_view key) const {
+REPAINT_COLD const json_value::object_type& json_value::object(std::string_view key) const {
     return detail::read_member(*this, key,
                                [](const json_value& v) -> const json_value::object_type& { return v.as_object(); });
 }
 
-REPAINT_INLINE std::string json_value::place() const {
-    return source_ ? *source_ + ", line " + std::to_string(line_) + ": " : std::string();
+REPAINT_COLD std::string json_value::place() const {
+    return source_ ? joined_text({*source_, ", line ", line_, ": "}) : std::string();
 }
 
-REPAINT_INLINE void json_value::expected(const char* what) const {
-    throw format_error(place() + "expected " + what + ", found " + description());
+REPAINT_COLD void json_value::expected(const char* what) const {
+    throw format_error(joined_text({place(), "expected ", what, ", found ", description()}));
 }
 
-REPAINT_INLINE std::string json_value::description() const {
+REPAINT_COLD std::string json_value::description() const {
     switch (kind_) {
     case kind::boolean: return boolean_ ? "true" : "false";
     case kind::integer: return std::to_string(integer_);
     case kind::unsigned_integer: return std::to_string(unsigned_);
     case kind::real: return std::to_string(real_);
-    case kind::string: return "the string " + in_quotes(string_);
+    case kind::string: return joined_text({"the string ", in_quotes(string_)});
     case kind::array: return "an array";
     case kind::object: return "an object";
     default: return "null";
@@ -177,18 +177,18 @@ private:
     std::size_t values_ = 0;
 };
 
-REPAINT_INLINE json_builder::json_builder(std::string_view text, const std::string& source)
+REPAINT_COLD json_builder::json_builder(std::string_view text, const std::string& source)
     : reader_(text, source), source_(std::make_shared<const std::string>(source)) {}
 
-REPAINT_INLINE json_value json_builder::build() {
+REPAINT_COLD json_value json_builder::build() {
     json_value v = value(reader_.next());
     reader_.next();
     return v;
 }
 
-REPAINT_INLINE json_value json_builder::value(event e) {
+REPAINT_COLD json_value json_builder::value(event e) {
     if (++values_ > most_values) {
-        reader_.refuse("more than " + std::to_string(most_values) + " values");
+        reader_.refuse(joined_text({"more than ", most_values, " values"}));
     }
     json_value v;
     v.source_ = source_;
@@ -230,7 +230,7 @@ REPAINT_INLINE json_value json_builder::value(event e) {
     return v;
 }
 
-REPAINT_INLINE json_value::object_type json_builder::object() {
+REPAINT_COLD json_value::object_type json_builder::object() {
     json_value::object_type members;
     while (reader_.next() == event::key) {
         std::string key(reader_.text());
@@ -246,23 +246,22 @@ REPAINT_INLINE json_value::object_type json_builder::object() {
     const auto twice =
         std::adjacent_find(keys.begin(), keys.end(), [](const auto* a, const auto* b) { return *a == *b; });
     if (twice != keys.end()) {
-        reader_.refuse("the object that ends here has the key " + in_quotes(**twice) + " twice");
+        reader_.refuse(joined_text({"the object that ends here has the key ", in_quotes(**twice), " twice"}));
     }
     return members;
 }
 
 } // namespace detail
 
-REPAINT_INLINE json_value parse_json(std::string_view text, const std::string& source) {
+REPAINT_COLD json_value parse_json(std::string_view text, const std::string& source) {
     constexpr std::size_t largest = std::size_t{16} << 20U;
     if (text.size() > largest) {
-        throw format_error(source + ": " + std::to_string(text.size()) + " bytes of JSON, accepted are up to " +
-                           std::to_string(largest));
+        throw format_error(joined_text({source, ": ", text.size(), " bytes of JSON, accepted are up to ", largest}));
     }
     return detail::json_builder(text, source).build();
 }
 
-REPAINT_INLINE json_value read_json(const std::string& path) {
+REPAINT_COLD json_value read_json(const std::string& path) {
     const mapped_file file(path);
     return parse_json(detail::as_text(file.bytes()), shown(path));
 }

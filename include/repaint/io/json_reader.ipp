@@ -19,14 +19,14 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE json_reader::json_reader(std::string_view text, std::string source, place where)
+REPAINT_COLD json_reader::json_reader(std::string_view text, std::string source, place where)
     : text_(text), source_(std::move(source)), where_(where) {
     if (text_.starts_with("\xEF\xBB\xBF")) {
         refuse("JSON text may not start with a byte order mark");
     }
 }
 
-REPAINT_INLINE json_reader::event json_reader::next() {
+REPAINT_COLD json_reader::event json_reader::next() {
     skip_spaces();
     start_ = at_;
     switch (expected_) {
@@ -45,30 +45,30 @@ REPAINT_INLINE json_reader::event json_reader::next() {
     default: break;
     }
     if (at_ != text_.size()) {
-        refuse("unexpected " + found() + " after the end of the JSON value");
+        refuse(joined_text({"unexpected ", found(), " after the end of the JSON value"}));
     }
     return event::end;
 }
 
-REPAINT_INLINE std::uint32_t json_reader::line() {
+REPAINT_COLD std::uint32_t json_reader::line() {
     for (; counted_ < start_; ++counted_) {
         line_ += text_[counted_] == '\n' ? 1U : 0U;
     }
     return line_;
 }
 
-REPAINT_INLINE void json_reader::refuse(const std::string& what) const {
+REPAINT_COLD void json_reader::refuse(const std::string& what) const {
     const std::string_view before = text_.substr(0, start_);
     if (where_ == place::byte) {
-        throw format_error(source_ + ", byte " + std::to_string(start_) + ": " + what);
+        throw format_error(joined_text({source_, ", byte ", start_, ": ", what}));
     }
     const auto line = std::count(before.begin(), before.end(), '\n') + 1;
     const std::size_t newline = before.rfind('\n');
     const std::size_t column = newline == std::string_view::npos ? start_ + 1 : start_ - newline;
-    throw format_error(source_ + ", line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what);
+    throw format_error(joined_text({source_, ", line ", line, ", column ", column, ": ", what}));
 }
 
-REPAINT_INLINE std::string json_reader::found() const {
+REPAINT_COLD std::string json_reader::found() const {
     if (at_ >= text_.size()) {
         return "end of the text";
     }
@@ -76,21 +76,21 @@ REPAINT_INLINE std::string json_reader::found() const {
     return in_quotes(text_.substr(at_, length));
 }
 
-REPAINT_INLINE void json_reader::refuse_here(const std::string& what) {
+REPAINT_COLD void json_reader::refuse_here(const std::string& what) {
     start_ = std::min(at_, text_.size());
     refuse(what);
 }
 
-REPAINT_INLINE void json_reader::skip_spaces() {
+REPAINT_COLD void json_reader::skip_spaces() {
     while (at_ < text_.size() &&
            (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t')) {
         ++at_;
     }
 }
 
-REPAINT_INLINE json_reader::event json_reader::open(event kind) {
+REPAINT_COLD json_reader::event json_reader::open(event kind) {
     if (depth_ == deepest) {
-        refuse("nested more than " + std::to_string(deepest) + " levels deep");
+        refuse(joined_text({"nested more than ", deepest, " levels deep"}));
     }
     const bool object = kind == event::begin_object;
     objects_ = (objects_ << 1U) | (object ? 1U : 0U);
@@ -100,7 +100,7 @@ REPAINT_INLINE json_reader::event json_reader::open(event kind) {
     return kind;
 }
 
-REPAINT_INLINE json_reader::event json_reader::close(event kind) {
+REPAINT_COLD json_reader::event json_reader::close(event kind) {
     objects_ >>= 1U;
     --depth_;
     ++at_;
@@ -108,18 +108,16 @@ REPAINT_INLINE json_reader::event json_reader::close(event kind) {
     return kind;
 }
 
-REPAINT_INLINE void json_reader::finish_value() {
-    expected_ = depth_ == 0 ? expected::nothing : expected::comma_or_end;
-}
+REPAINT_COLD void json_reader::finish_value() { expected_ = depth_ == 0 ? expected::nothing : expected::comma_or_end; }
 
-REPAINT_INLINE json_reader::event json_reader::after_value() {
+REPAINT_COLD json_reader::event json_reader::after_value() {
     const bool object = (objects_ & 1U) != 0;
     const char c = peek();
     if (c == (object ? '}' : ']')) {
         return close(object ? event::end_object : event::end_array);
     }
     if (c != ',') {
-        refuse(std::string("expected \",\" or \"") + (object ? '}' : ']') + "\", found " + found());
+        refuse(joined_text({std::string("expected \",\" or \""), (object ? '}' : ']'), "\", found ", found()}));
     }
     ++at_;
     skip_spaces();
@@ -127,21 +125,21 @@ REPAINT_INLINE json_reader::event json_reader::after_value() {
     return object ? key() : value();
 }
 
-REPAINT_INLINE json_reader::event json_reader::key() {
+REPAINT_COLD json_reader::event json_reader::key() {
     if (peek() != '"') {
-        refuse("expected a key between double quotes, found " + found());
+        refuse(joined_text({"expected a key between double quotes, found ", found()}));
     }
     read_string();
     skip_spaces();
     if (peek() != ':') {
-        refuse_here("expected \":\" after the key " + in_quotes(string_) + ", found " + found());
+        refuse_here(joined_text({"expected \":\" after the key ", in_quotes(string_), ", found ", found()}));
     }
     ++at_;
     expected_ = expected::value;
     return event::key;
 }
 
-REPAINT_INLINE json_reader::event json_reader::value() {
+REPAINT_COLD json_reader::event json_reader::value() {
     switch (peek()) {
     case '{': return open(event::begin_object);
     case '[': return open(event::begin_array);
@@ -159,28 +157,28 @@ REPAINT_INLINE json_reader::event json_reader::value() {
         finish_value();
         return kind;
     }
-    refuse("expected a value, found " + found());
+    refuse(joined_text({"expected a value, found ", found()}));
 }
 
-REPAINT_INLINE json_reader::event json_reader::word(std::string_view expected_word, event kind) {
+REPAINT_COLD json_reader::event json_reader::word(std::string_view expected_word, event kind) {
     if (text_.substr(at_, expected_word.size()) != expected_word) {
-        refuse("expected a value, found " + in_quotes(text_.substr(at_, expected_word.size())));
+        refuse(joined_text({"expected a value, found ", in_quotes(text_.substr(at_, expected_word.size()))}));
     }
     at_ += expected_word.size();
     finish_value();
     return kind;
 }
 
-REPAINT_INLINE void json_reader::digits() {
+REPAINT_COLD void json_reader::digits() {
     if (!is_digit(peek())) {
-        refuse_here("expected a digit, found " + found());
+        refuse_here(joined_text({"expected a digit, found ", found()}));
     }
     while (is_digit(peek())) {
         ++at_;
     }
 }
 
-REPAINT_INLINE json_reader::event json_reader::number() {
+REPAINT_COLD json_reader::event json_reader::number() {
     const std::size_t begin = at_;
     bool whole = true;
     if (peek() == '-') {
@@ -209,13 +207,13 @@ REPAINT_INLINE json_reader::event json_reader::number() {
     }
     const std::string_view all = text_.substr(begin, at_ - begin);
     if (all.size() > 1024) {
-        refuse("a number of " + std::to_string(all.size()) + " characters, accepted are up to 1024");
+        refuse(joined_text({"a number of ", all.size(), " characters, accepted are up to 1024"}));
     }
     const char* const first = all.data();
     const char* const last = first + all.size();
     if (!whole) {
         if (std::from_chars(first, last, real_).ec != std::errc{}) {
-            refuse("the number " + printable(all) + " is out of the range of a double");
+            refuse(joined_text({"the number ", printable(all), " is out of the range of a double"}));
         }
         return event::real;
     }
@@ -225,10 +223,10 @@ REPAINT_INLINE json_reader::event json_reader::number() {
     if (all.front() != '-' && std::from_chars(first, last, unsigned_).ec == std::errc{}) {
         return event::unsigned_integer;
     }
-    refuse("the integer " + printable(all) + " does not fit 64 bits");
+    refuse(joined_text({"the integer ", printable(all), " does not fit 64 bits"}));
 }
 
-REPAINT_INLINE void json_reader::read_string() {
+REPAINT_COLD void json_reader::read_string() {
     const std::size_t begin = ++at_;
     bool escapes = false;
     for (;; ++at_) {
@@ -240,7 +238,7 @@ REPAINT_INLINE void json_reader::read_string() {
             break;
         }
         if (c < 0x20U) {
-            refuse_here("a control character inside a string must be escaped, found " + found());
+            refuse_here(joined_text({"a control character inside a string must be escaped, found ", found()}));
         }
         if (c == '\\') {
             escapes = true;
@@ -250,8 +248,7 @@ REPAINT_INLINE void json_reader::read_string() {
     const std::string_view raw = text_.substr(begin, at_ - begin);
     ++at_;
     if (raw.size() > longest_string) {
-        refuse("a string of " + std::to_string(raw.size()) + " bytes, accepted are up to " +
-               std::to_string(longest_string));
+        refuse(joined_text({"a string of ", raw.size(), " bytes, accepted are up to ", longest_string}));
     }
     if (!is_utf8(raw)) {
         refuse("a string that is not UTF-8");
@@ -263,7 +260,7 @@ REPAINT_INLINE void json_reader::read_string() {
     }
 }
 
-REPAINT_INLINE void json_reader::unescape(std::string_view raw) {
+REPAINT_COLD void json_reader::unescape(std::string_view raw) {
     unescaped_.clear();
     unescaped_.reserve(raw.size());
     for (std::size_t i = 0; i < raw.size(); ++i) {
@@ -297,12 +294,12 @@ REPAINT_INLINE void json_reader::unescape(std::string_view raw) {
             append_utf8(code);
             break;
         }
-        default: refuse("unknown escape sequence " + in_quotes(raw.substr(i - 1, 2)) + " in a string");
+        default: refuse(joined_text({"unknown escape sequence ", in_quotes(raw.substr(i - 1, 2)), " in a string"}));
         }
     }
 }
 
-REPAINT_INLINE std::uint32_t json_reader::four_digits(std::string_view raw, std::size_t at) const {
+REPAINT_COLD std::uint32_t json_reader::four_digits(std::string_view raw, std::size_t at) const {
     std::uint32_t code = 0;
     for (std::size_t k = at; k < at + 4; ++k) {
         const char c = k < raw.size() ? raw[k] : '?';
@@ -318,7 +315,7 @@ REPAINT_INLINE std::uint32_t json_reader::four_digits(std::string_view raw, std:
     return code;
 }
 
-REPAINT_INLINE void json_reader::append_utf8(std::uint32_t code) {
+REPAINT_COLD void json_reader::append_utf8(std::uint32_t code) {
     const auto put = [this](std::uint32_t byte) { unescaped_ += static_cast<char>(byte); };
     if (code < 0x80U) {
         put(code);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/mapped_file.hpp>
 
@@ -34,16 +35,16 @@ inline std::string system_reason() { return std::generic_category().message(errn
 
 } // namespace detail
 
-REPAINT_INLINE mapped_file::mapped_file(std::string path) : path_(std::move(path)) {
+REPAINT_COLD mapped_file::mapped_file(std::string path) : path_(std::move(path)) {
     // O_NONBLOCK: opening a pipe must report it, not wait for a writer.
     const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
-        detail::refuse(path_, "cannot be opened: " + detail::system_reason());
+        detail::refuse(path_, joined_text({"cannot be opened: ", detail::system_reason()}));
     }
     const detail::file_closer closes{file};
     struct stat about {};
     if (::fstat(file, &about) != 0) {
-        detail::refuse(path_, "cannot be examined: " + detail::system_reason());
+        detail::refuse(path_, joined_text({"cannot be examined: ", detail::system_reason()}));
     }
     if (S_ISDIR(about.st_mode)) {
         detail::refuse(path_, "is a directory, expected a file");
@@ -57,22 +58,22 @@ REPAINT_INLINE mapped_file::mapped_file(std::string path) : path_(std::move(path
     }
     void* const at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
     if (at == MAP_FAILED) {
-        detail::refuse(path_, "cannot be mapped into memory: " + detail::system_reason());
+        detail::refuse(path_, joined_text({"cannot be mapped into memory: ", detail::system_reason()}));
     }
     mapping_ = at;
     bytes_ = {static_cast<const std::byte*>(at), size};
 }
 
-REPAINT_INLINE mapped_file::mapped_file(std::vector<std::byte> bytes, std::string path)
+REPAINT_COLD mapped_file::mapped_file(std::vector<std::byte> bytes, std::string path)
     : path_(std::move(path)), owned_(std::move(bytes)), bytes_(owned_) {}
 
-REPAINT_INLINE mapped_file::~mapped_file() {
+REPAINT_COLD mapped_file::~mapped_file() {
     if (mapping_ != nullptr) {
         ::munmap(mapping_, bytes_.size());
     }
 }
 
-REPAINT_INLINE void mapped_file::forget(std::span<const std::byte> part) const {
+REPAINT_COLD void mapped_file::forget(std::span<const std::byte> part) const {
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
     const auto first = (reinterpret_cast<std::uintptr_t>(part.data()) + page - 1) / page * page;
     const auto last = (reinterpret_cast<std::uintptr_t>(part.data()) + part.size()) / page * page;
@@ -83,13 +84,13 @@ REPAINT_INLINE void mapped_file::forget(std::span<const std::byte> part) const {
 
 namespace detail {
 
-REPAINT_INLINE void forget_mapped(const void* file, std::span<const std::byte> part) {
+REPAINT_COLD void forget_mapped(const void* file, std::span<const std::byte> part) {
     static_cast<const mapped_file*>(file)->forget(part);
 }
 
 } // namespace detail
 
-REPAINT_INLINE std::shared_ptr<const mapped_file> map_file(const std::string& path) {
+REPAINT_COLD std::shared_ptr<const mapped_file> map_file(const std::string& path) {
     return std::make_shared<const mapped_file>(path);
 }
 

@@ -13,14 +13,14 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE new_weights make_weights(const shape4& shape) {
+REPAINT_COLD new_weights make_weights(const shape4& shape) {
     const std::size_t count = shape.size();
     std::shared_ptr<float[]> values(new float[std::max<std::size_t>(count, 1)]);
     float* const first = values.get();
     return {{shape, std::shared_ptr<const float>(std::move(values), first)}, {first, count}};
 }
 
-REPAINT_INLINE host_weights copied(const host_weights& w) {
+REPAINT_COLD host_weights copied(const host_weights& w) {
     if (!w.values) {
         return w;
     }

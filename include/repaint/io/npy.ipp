@@ -44,7 +44,7 @@ public:
                               : key == "shape"         ? &has_shape
                                                        : nullptr;
             if (has == nullptr || std::exchange(*has, true)) {
-                fail("the key " + in_quotes(key) + " is unknown or there twice");
+                fail(joined_text({"the key ", in_quotes(key), " is unknown or there twice"}));
             }
             if (has == &has_type) {
                 read_type();
@@ -70,7 +70,7 @@ public:
 
 private:
     [[noreturn]] void fail(const std::string& what) const {
-        refuse(path_, "npy header, byte " + std::to_string(at_) + ": " + what);
+        refuse(path_, joined_text({"npy header, byte ", at_, ": ", what}));
     }
 
     void skip_spaces() {
@@ -88,7 +88,7 @@ private:
 
     void expect(char c) {
         if (!accept(c)) {
-            fail(std::string("expected \"") + c + "\", found " + in_quotes(text_.substr(at_, 1)));
+            fail(joined_text({std::string("expected \""), c, "\", found ", in_quotes(text_.substr(at_, 1))}));
         }
     }
 
@@ -134,7 +134,8 @@ private:
                 return;
             }
         }
-        fail("the type " + in_quotes(found) + " is not accepted, expected one of <f4 <f8 <f2 |u1 <i4 <i8 |b1");
+        fail(joined_text(
+            {"the type ", in_quotes(found), " is not accepted, expected one of <f4 <f8 <f2 |u1 <i4 <i8 |b1"}));
     }
 
     void read_shape() {
@@ -182,8 +183,8 @@ REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
     }
     const auto version = static_cast<unsigned>(bytes[6]);
     if (version < 1 || version > 3 || bytes[7] != std::byte{0}) {
-        refuse(path, "is in .npy version " + std::to_string(version) + "." +
-                         std::to_string(static_cast<unsigned>(bytes[7])) + ", accepted are 1.0, 2.0 and 3.0");
+        refuse(path, joined_text({"is in .npy version ", version, ".", static_cast<unsigned>(bytes[7]),
+                                  ", accepted are 1.0, 2.0 and 3.0"}));
     }
     const std::size_t start = version == 1 ? 10 : 12;
     constexpr std::size_t longest_header = 65535;
@@ -193,8 +194,8 @@ REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
     const std::size_t length =
         version == 1 ? detail::load<std::uint16_t>(bytes.data() + 8) : detail::load<std::uint32_t>(bytes.data() + 8);
     if (length > longest_header || length > bytes.size() - start) {
-        refuse(path, "the npy header claims " + std::to_string(length) + " bytes, accepted are up to " +
-                         std::to_string(std::min(longest_header, bytes.size() - start)) + " here");
+        refuse(path, joined_text({"the npy header claims ", length, " bytes, accepted are up to ",
+                                  std::min(longest_header, bytes.size() - start), " here"}));
     }
     detail::npy_header header(detail::as_text(bytes.subspan(start, length)), path);
 
@@ -209,9 +210,9 @@ REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
     }
     const std::size_t present = bytes.size() - start - length;
     if (!fits || needed != present) {
-        refuse(path, "shape " + to_string(header.shape) + " of " + to_string(header.type) + " needs " +
-                         (fits ? std::to_string(needed) : std::string("too many")) + " bytes, the file has " +
-                         std::to_string(present));
+        refuse(path, joined_text({"shape ", to_string(header.shape), " of ", to_string(header.type), " needs ",
+                                  (fits ? std::to_string(needed) : std::string("too many")), " bytes, the file has ",
+                                  present}));
     }
     stored_tensor stored;
     stored.shape = header.shape;
@@ -233,7 +234,8 @@ REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
 REPAINT_INLINE host_tensor read_npy(const std::string& path) { return read_npy(mapped_file(path)); }
 
 REPAINT_INLINE void write_npy(const std::string& path, const host_tensor& tensor) {
-    std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': " + to_string(tensor.shape()) + ", }";
+    std::string header =
+        joined_text({"{'descr': '<f4', 'fortran_order': False, 'shape': ", to_string(tensor.shape()), ", }"});
     constexpr std::size_t start = 10;
     header.append(63 - (start + header.size()) % 64, ' ');
     header += '\n';

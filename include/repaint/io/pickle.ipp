@@ -23,7 +23,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE pickle_value unpickler::read() {
+REPAINT_COLD pickle_value unpickler::read() {
     stack_.clear();
     marks_.clear();
     memo_.clear();
@@ -35,58 +35,58 @@ REPAINT_INLINE pickle_value unpickler::read() {
     while (step()) {
     }
     if (!marks_.empty() || stack_.size() != 1) {
-        refuse("the pickle stops with " + std::to_string(stack_.size()) + " values, expected one");
+        refuse(joined_text({"the pickle stops with ", stack_.size(), " values, expected one"}));
     }
     return stack_.back();
 }
 
-REPAINT_INLINE const std::vector<pickle_value>& unpickler::sequence(const pickle_value& v) const {
+REPAINT_COLD const std::vector<pickle_value>& unpickler::sequence(const pickle_value& v) const {
     return sequences_[v.index()];
 }
 
-REPAINT_INLINE std::optional<std::size_t> unpickler::find_storage(std::string_view key) const {
+REPAINT_COLD std::optional<std::size_t> unpickler::find_storage(std::string_view key) const {
     const auto at = storage_of_key_.find(key);
     return at == storage_of_key_.end() ? std::nullopt : std::optional<std::size_t>(at->second);
 }
 
-REPAINT_INLINE void unpickler::refuse(const std::string& what) const {
-    throw format_error(source_ + ", byte " + std::to_string(start_) + ": " + what);
+REPAINT_COLD void unpickler::refuse(const std::string& what) const {
+    throw format_error(joined_text({source_, ", byte ", start_, ": ", what}));
 }
 
-REPAINT_INLINE std::string_view unpickler::next_text(std::uint64_t length) {
+REPAINT_COLD std::string_view unpickler::next_text(std::uint64_t length) {
     if (length > stream_.size() - at_) {
-        refuse("a string of " + std::to_string(length) + " bytes runs beyond the end of the pickle");
+        refuse(joined_text({"a string of ", length, " bytes runs beyond the end of the pickle"}));
     }
     const auto text = as_text(stream_.subspan(at_, static_cast<std::size_t>(length)));
     at_ += text.size();
     return text;
 }
 
-REPAINT_INLINE std::string_view unpickler::next_line() {
+REPAINT_COLD std::string_view unpickler::next_line() {
     constexpr std::size_t longest = 256;
     const std::string_view rest = as_text(stream_.subspan(at_, std::min(longest, stream_.size() - at_)));
     const std::size_t length = rest.find('\n');
     if (length == std::string_view::npos) {
-        refuse("a name of a GLOBAL has no end within " + std::to_string(longest) + " bytes");
+        refuse(joined_text({"a name of a GLOBAL has no end within ", longest, " bytes"}));
     }
     at_ += length + 1;
     return rest.substr(0, length);
 }
 
-REPAINT_INLINE pickle_value unpickler::make(pickle_kind kind, std::int64_t integer) {
+REPAINT_COLD pickle_value unpickler::make(pickle_kind kind, std::int64_t integer) {
     pickle_value v;
     v.kind = kind;
     v.integer = integer;
     return v;
 }
 
-REPAINT_INLINE pickle_value unpickler::make(pickle_kind kind, std::size_t index) {
+REPAINT_COLD pickle_value unpickler::make(pickle_kind kind, std::size_t index) {
     return make(kind, static_cast<std::int64_t>(index));
 }
 
-REPAINT_INLINE pickle_value unpickler::make_text(std::string_view text, pickle_kind kind) {
+REPAINT_COLD pickle_value unpickler::make_text(std::string_view text, pickle_kind kind) {
     if (text.size() > 0xFFFFFFFFU) {
-        refuse("a string of " + std::to_string(text.size()) + " bytes");
+        refuse(joined_text({"a string of ", text.size(), " bytes"}));
     }
     pickle_value v;
     v.kind = kind;
@@ -95,27 +95,27 @@ REPAINT_INLINE pickle_value unpickler::make_text(std::string_view text, pickle_k
     return v;
 }
 
-REPAINT_INLINE void unpickler::push(const pickle_value& v) {
+REPAINT_COLD void unpickler::push(const pickle_value& v) {
     if (stack_.size() == most_values) {
-        refuse("more than " + std::to_string(most_values) + " values on the stack");
+        refuse(joined_text({"more than ", most_values, " values on the stack"}));
     }
     stack_.push_back(v);
 }
 
-REPAINT_INLINE pickle_value& unpickler::top() {
+REPAINT_COLD pickle_value& unpickler::top() {
     if (stack_.size() <= floor()) {
         refuse("an opcode needs more values than the stack has");
     }
     return stack_.back();
 }
 
-REPAINT_INLINE pickle_value unpickler::pop() {
+REPAINT_COLD pickle_value unpickler::pop() {
     const pickle_value v = top();
     stack_.pop_back();
     return v;
 }
 
-REPAINT_INLINE std::vector<pickle_value> unpickler::pop_marked() {
+REPAINT_COLD std::vector<pickle_value> unpickler::pop_marked() {
     if (marks_.empty()) {
         refuse("an opcode needs a MARK, and there is none");
     }
@@ -126,27 +126,27 @@ REPAINT_INLINE std::vector<pickle_value> unpickler::pop_marked() {
     return values;
 }
 
-REPAINT_INLINE void unpickler::count_object() {
+REPAINT_COLD void unpickler::count_object() {
     if (++objects_ > most_objects) {
-        refuse("more than " + std::to_string(most_objects) + " objects");
+        refuse(joined_text({"more than ", most_objects, " objects"}));
     }
 }
 
-REPAINT_INLINE void unpickler::count_members(std::size_t more) {
+REPAINT_COLD void unpickler::count_members(std::size_t more) {
     members_ += more;
     if (members_ > most_members) {
-        refuse("containers with more than " + std::to_string(most_members) + " members in all");
+        refuse(joined_text({"containers with more than ", most_members, " members in all"}));
     }
 }
 
-REPAINT_INLINE void unpickler::push_sequence(pickle_kind kind, std::vector<pickle_value> values) {
+REPAINT_COLD void unpickler::push_sequence(pickle_kind kind, std::vector<pickle_value> values) {
     count_object();
     count_members(values.size());
     push(make(kind, sequences_.size()));
     sequences_.push_back(std::move(values));
 }
 
-REPAINT_INLINE void unpickler::push_tuple(std::size_t length) {
+REPAINT_COLD void unpickler::push_tuple(std::size_t length) {
     std::vector<pickle_value> values(length);
     for (std::size_t i = length; i-- > 0;) {
         values[i] = pop();
@@ -154,13 +154,13 @@ REPAINT_INLINE void unpickler::push_tuple(std::size_t length) {
     push_sequence(pickle_kind::tuple, std::move(values));
 }
 
-REPAINT_INLINE pickle_value unpickler::new_dictionary() {
+REPAINT_COLD pickle_value unpickler::new_dictionary() {
     count_object();
     dictionaries_.emplace_back();
     return make(pickle_kind::dictionary, dictionaries_.size() - 1);
 }
 
-REPAINT_INLINE void unpickler::append(std::span<const pickle_value> values) {
+REPAINT_COLD void unpickler::append(std::span<const pickle_value> values) {
     const pickle_value& list = top();
     if (list.is(pickle_kind::opaque)) {
         return;
@@ -173,7 +173,7 @@ REPAINT_INLINE void unpickler::append(std::span<const pickle_value> values) {
     sequence.insert(sequence.end(), values.begin(), values.end());
 }
 
-REPAINT_INLINE void unpickler::set_items(std::span<const pickle_value> values) {
+REPAINT_COLD void unpickler::set_items(std::span<const pickle_value> values) {
     const pickle_value& target = top();
     if (!target.is(pickle_kind::dictionary)) {
         refuse("items are set in what is not a dictionary");
@@ -188,10 +188,10 @@ REPAINT_INLINE void unpickler::set_items(std::span<const pickle_value> values) {
     }
 }
 
-REPAINT_INLINE void unpickler::memoize(std::size_t number) {
+REPAINT_COLD void unpickler::memoize(std::size_t number) {
     const pickle_value v = top();
     if (number >= most_memos) {
-        refuse("memo number " + std::to_string(number) + ", accepted are numbers below " + std::to_string(most_memos));
+        refuse(joined_text({"memo number ", number, ", accepted are numbers below ", most_memos}));
     }
     if (number >= memo_.size()) {
         memo_.resize(number + 1, unset());
@@ -199,27 +199,28 @@ REPAINT_INLINE void unpickler::memoize(std::size_t number) {
     memo_[number] = v;
 }
 
-REPAINT_INLINE void unpickler::recall(std::size_t number) {
+REPAINT_COLD void unpickler::recall(std::size_t number) {
     if (number >= memo_.size() || is_unset(memo_[number])) {
-        refuse("memo number " + std::to_string(number) + " was never stored");
+        refuse(joined_text({"memo number ", number, " was never stored"}));
     }
     push(memo_[number]);
 }
 
-REPAINT_INLINE void unpickler::push_global(std::string_view module, std::string_view name) {
+REPAINT_COLD void unpickler::push_global(std::string_view module, std::string_view name) {
     for (std::size_t i = 0; i < pickle_globals.size(); ++i) {
         if (pickle_globals[i].module == module && pickle_globals[i].name == name) {
             push(make(pickle_kind::global, i));
             return;
         }
     }
-    refuse("the file asks for " +
-           in_quotes(std::string(module.substr(0, 256)) + "." + std::string(name.substr(0, 256))) +
-           ", accepted are only the names that a state_dict of tensors needs (save it alone: "
-           "torch.save(model.state_dict(), file))");
+    refuse(joined_text(
+        {"the file asks for ",
+         in_quotes(joined_text({std::string(module.substr(0, 256)), ".", std::string(name.substr(0, 256))})),
+         ", accepted are only the names that a state_dict of tensors needs (save it alone: "
+         "torch.save(model.state_dict(), file))"}));
 }
 
-REPAINT_INLINE void unpickler::push_long(std::string_view bytes) {
+REPAINT_COLD void unpickler::push_long(std::string_view bytes) {
     if (bytes.size() > 8) {
         push(make_text(bytes, pickle_kind::long_number));
         return;
@@ -235,7 +236,7 @@ REPAINT_INLINE void unpickler::push_long(std::string_view bytes) {
     push(make(pickle_kind::integer, static_cast<std::int64_t>(value)));
 }
 
-REPAINT_INLINE void unpickler::push_real() {
+REPAINT_COLD void unpickler::push_real() {
     std::uint64_t big_endian = 0;
     for (int i = 0; i < 8; ++i) {
         big_endian = (big_endian << 8U) | next<std::uint8_t>();
@@ -246,14 +247,14 @@ REPAINT_INLINE void unpickler::push_real() {
     push(v);
 }
 
-REPAINT_INLINE bool unpickler::step() {
+REPAINT_COLD bool unpickler::step() {
     start_ = at_;
     const auto opcode = next<std::uint8_t>();
     switch (opcode) {
     case 0x80: { // PROTO
         const auto protocol = next<std::uint8_t>();
         if (protocol < 2 || protocol > 5) {
-            refuse("pickle protocol " + std::to_string(protocol) + ", accepted are 2 to 5");
+            refuse(joined_text({"pickle protocol ", protocol, ", accepted are 2 to 5"}));
         }
         break;
     }
@@ -261,7 +262,7 @@ REPAINT_INLINE bool unpickler::step() {
     case '.': return false;
     case '(':
         if (marks_.size() == deepest) {
-            refuse("nested more than " + std::to_string(deepest) + " levels deep");
+            refuse(joined_text({"nested more than ", deepest, " levels deep"}));
         }
         marks_.push_back(stack_.size());
         break;
@@ -349,18 +350,18 @@ REPAINT_INLINE bool unpickler::step() {
     case 'r': memoize(next<std::uint32_t>()); break;
     case 0x94: memoize(memo_.size()); break;
     default:
-        refuse("pickle opcode 0x" + hexadecimal(std::as_bytes(std::span(&opcode, 1))) +
-               " is not accepted, a state_dict does not need it");
+        refuse(joined_text({"pickle opcode 0x", hexadecimal(std::as_bytes(std::span(&opcode, 1))),
+                            " is not accepted, a state_dict does not need it"}));
     }
     return true;
 }
 
-REPAINT_INLINE void unpickler::skip_bytes(std::uint64_t length) {
+REPAINT_COLD void unpickler::skip_bytes(std::uint64_t length) {
     next_text(length);
     push(make(pickle_kind::opaque));
 }
 
-REPAINT_INLINE pickle_value unpickler::build(const pickle_global& callee, const std::vector<pickle_value>& arguments) {
+REPAINT_COLD pickle_value unpickler::build(const pickle_global& callee, const std::vector<pickle_value>& arguments) {
     switch (callee.meaning) {
     case pickle_meaning::ordered_dict: return build_dictionary(arguments);
     case pickle_meaning::rebuild_tensor:
@@ -372,11 +373,13 @@ REPAINT_INLINE pickle_value unpickler::build(const pickle_global& callee, const 
         }
         return arguments.front();
     case pickle_meaning::inert: return make(pickle_kind::opaque);
-    default: refuse("the file builds a " + in_quotes(callee.name) + " by itself, accepted are storages of tensors");
+    default:
+        refuse(joined_text(
+            {"the file builds a ", in_quotes(callee.name), " by itself, accepted are storages of tensors"}));
     }
 }
 
-REPAINT_INLINE pickle_value unpickler::build_dictionary(const std::vector<pickle_value>& arguments) {
+REPAINT_COLD pickle_value unpickler::build_dictionary(const std::vector<pickle_value>& arguments) {
     const bool pairs = arguments.size() == 1 && arguments.front().is(pickle_kind::list);
     if (!arguments.empty() && !pairs) {
         refuse("an OrderedDict of something other than a list of pairs");
@@ -396,18 +399,17 @@ REPAINT_INLINE pickle_value unpickler::build_dictionary(const std::vector<pickle
     return result;
 }
 
-REPAINT_INLINE std::uint64_t unpickler::non_negative(const pickle_value& v, const char* what) const {
+REPAINT_COLD std::uint64_t unpickler::non_negative(const pickle_value& v, const char* what) const {
     if (!v.is(pickle_kind::integer) || v.integer < 0) {
-        refuse(std::string(what) + " must be a non-negative integer" +
-               (v.is(pickle_kind::integer) ? ", found " + std::to_string(v.integer) : ""));
+        refuse(joined_text({std::string(what), " must be a non-negative integer",
+                            (v.is(pickle_kind::integer) ? joined_text({", found ", v.integer}) : "")}));
     }
     return static_cast<std::uint64_t>(v.integer);
 }
 
-REPAINT_INLINE std::vector<std::int64_t> unpickler::extents(const pickle_value& v, const char* what) const {
+REPAINT_COLD std::vector<std::int64_t> unpickler::extents(const pickle_value& v, const char* what) const {
     if (!v.is(pickle_kind::tuple) || sequence(v).size() > longest_axes) {
-        refuse(std::string(what) + " of a tensor must be a tuple of up to " + std::to_string(longest_axes) +
-               " integers");
+        refuse(joined_text({std::string(what), " of a tensor must be a tuple of up to ", longest_axes, " integers"}));
     }
     std::vector<std::int64_t> values;
     values.reserve(sequence(v).size());
@@ -417,14 +419,14 @@ REPAINT_INLINE std::vector<std::int64_t> unpickler::extents(const pickle_value& 
     return values;
 }
 
-REPAINT_INLINE pickle_value unpickler::build_tensor(const pickle_global& callee,
-                                                    const std::vector<pickle_value>& arguments) {
+REPAINT_COLD pickle_value unpickler::build_tensor(const pickle_global& callee,
+                                                  const std::vector<pickle_value>& arguments) {
     const bool enough = callee.meaning == pickle_meaning::rebuild_tensor
                             ? arguments.size() == 4
                             : arguments.size() == 6 || arguments.size() == 7;
     if (!enough || !arguments[0].is(pickle_kind::storage)) {
-        refuse(std::string(callee.name) + " with " + std::to_string(arguments.size()) +
-               " arguments that do not describe a tensor");
+        refuse(joined_text(
+            {std::string(callee.name), " with ", arguments.size(), " arguments that do not describe a tensor"}));
     }
     tensor t;
     t.view = arguments[0].index();
@@ -438,13 +440,13 @@ REPAINT_INLINE pickle_value unpickler::build_tensor(const pickle_global& callee,
     return make(pickle_kind::tensor, tensors_.size() - 1);
 }
 
-REPAINT_INLINE void unpickler::check_inside(tensor& t, std::uint64_t available) const {
+REPAINT_COLD void unpickler::check_inside(tensor& t, std::uint64_t available) const {
     const auto describe = [&] {
-        return "a tensor of shape " + to_string(t.shape) + ", strides " + to_string(t.strides) + " at offset " +
-               std::to_string(t.offset);
+        return joined_text(
+            {"a tensor of shape ", to_string(t.shape), ", strides ", to_string(t.strides), " at offset ", t.offset});
     };
     if (t.shape.size() != t.strides.size()) {
-        refuse(describe() + " has different numbers of extents and strides");
+        refuse(joined_text({describe(), " has different numbers of extents and strides"}));
     }
     std::uint64_t count = 1;
     std::uint64_t last = t.offset;
@@ -463,15 +465,15 @@ REPAINT_INLINE void unpickler::check_inside(tensor& t, std::uint64_t available) 
         return;
     }
     if (!fits || last >= available) {
-        refuse(describe() + " does not fit its storage of " + std::to_string(available) + " elements");
+        refuse(joined_text({describe(), " does not fit its storage of ", available, " elements"}));
     }
     if (count > available && count > most_expanded) {
-        refuse(describe() + " expands a storage of " + std::to_string(available) + " elements to " +
-               std::to_string(count) + ", accepted are up to " + std::to_string(most_expanded));
+        refuse(joined_text({describe(), " expands a storage of ", available, " elements to ", count,
+                            ", accepted are up to ", most_expanded}));
     }
 }
 
-REPAINT_INLINE pickle_value unpickler::persistent(const pickle_value& id) {
+REPAINT_COLD pickle_value unpickler::persistent(const pickle_value& id) {
     if (!id.is(pickle_kind::tuple)) {
         refuse("a persistent id that is not a tuple");
     }
@@ -490,19 +492,19 @@ REPAINT_INLINE pickle_value unpickler::persistent(const pickle_value& id) {
         count_object();
         storages_.push_back(s);
     } else if (storages_[at->second].type != s.type || storages_[at->second].numel != s.numel) {
-        refuse("storage " + in_quotes(s.key) + " is described twice and differently");
+        refuse(joined_text({"storage ", in_quotes(s.key), " is described twice and differently"}));
     }
     storage_view view{at->second, 0, s.numel};
     if (fields.size() == 6 && !fields[5].is(pickle_kind::none)) {
         const bool range = fields[5].is(pickle_kind::tuple) && sequence(fields[5]).size() == 3;
         if (!range) {
-            refuse("a view of storage " + in_quotes(s.key) + " that is not (key, offset, size)");
+            refuse(joined_text({"a view of storage ", in_quotes(s.key), " that is not (key, offset, size)"}));
         }
         view.offset = non_negative(sequence(fields[5])[1], "the offset of a storage view");
         view.numel = non_negative(sequence(fields[5])[2], "the size of a storage view");
         if (view.offset > s.numel || view.numel > s.numel - view.offset) {
-            refuse("a view of " + std::to_string(view.numel) + " elements at offset " + std::to_string(view.offset) +
-                   " does not fit storage " + in_quotes(s.key) + " of " + std::to_string(s.numel));
+            refuse(joined_text({"a view of ", view.numel, " elements at offset ", view.offset, " does not fit storage ",
+                                in_quotes(s.key), " of ", s.numel}));
         }
     }
     count_object();

@@ -60,7 +60,7 @@ public:
     };
 
     safetensors_header(std::string_view json, const std::string& source)
-        : reader_(json, source + ", header", json_reader::place::byte) {
+        : reader_(json, joined_text({source, ", header"}), json_reader::place::byte) {
         if (reader_.next() != event::begin_object) {
             reader_.refuse("expected an object");
         }
@@ -93,16 +93,16 @@ private:
         while (reader_.next() == event::key) {
             std::string key(reader_.text());
             if (reader_.next() != event::string) {
-                reader_.refuse("\"__metadata__\": the value of " + in_quotes(key) + " must be a string");
+                reader_.refuse(joined_text({"\"__metadata__\": the value of ", in_quotes(key), " must be a string"}));
             }
             total += key.size() + reader_.text().size();
             if (total > limits::metadata || metadata.size() == limits::metadata_entries) {
-                reader_.refuse("\"__metadata__\" holds more than " + std::to_string(limits::metadata_entries) +
-                               " strings or " + std::to_string(limits::metadata) + " bytes");
+                reader_.refuse(joined_text({"\"__metadata__\" holds more than ", limits::metadata_entries,
+                                            " strings or ", limits::metadata, " bytes"}));
             }
             const auto [at, fresh] = metadata.emplace(std::move(key), reader_.text());
             if (!fresh) {
-                reader_.refuse("\"__metadata__\": the key " + in_quotes(at->first) + " appears twice");
+                reader_.refuse(joined_text({"\"__metadata__\": the key ", in_quotes(at->first), " appears twice"}));
             }
         }
     }
@@ -110,17 +110,17 @@ private:
     void read_tensor() {
         const std::string_view name = reader_.text();
         if (name.size() > limits::name || name.find('\0') != std::string_view::npos) {
-            reader_.refuse("the tensor name " + in_quotes(name) + " has " +
-                           (name.size() > limits::name ? std::to_string(name.size()) + " bytes, accepted are up to " +
-                                                             std::to_string(limits::name)
-                                                       : std::string("a NUL character in it")));
+            reader_.refuse(joined_text(
+                {"the tensor name ", in_quotes(name), " has ",
+                 (name.size() > limits::name ? joined_text({name.size(), " bytes, accepted are up to ", limits::name})
+                                             : std::string("a NUL character in it"))}));
         }
         if (entries.size() == limits::tensors) {
-            reader_.refuse("more than " + std::to_string(limits::tensors) + " tensors");
+            reader_.refuse(joined_text({"more than ", limits::tensors, " tensors"}));
         }
         const auto [at, fresh] = entries.try_emplace(std::string(name));
         if (!fresh) {
-            reader_.refuse("the tensor " + in_quotes(at->first) + " appears twice");
+            reader_.refuse(joined_text({"the tensor ", in_quotes(at->first), " appears twice"}));
         }
         name_ = &at->first;
         entry& e = at->second;
@@ -137,10 +137,10 @@ private:
                               : key == "data_offsets" ? &has_offsets
                                                       : nullptr;
             if (has == nullptr) {
-                refuse("unknown key " + in_quotes(key));
+                refuse(joined_text({"unknown key ", in_quotes(key)}));
             }
             if (std::exchange(*has, true)) {
-                refuse("the key " + in_quotes(key) + " appears twice");
+                refuse(joined_text({"the key ", in_quotes(key), " appears twice"}));
             }
             if (has == &has_type) {
                 read_type(e);
@@ -162,7 +162,7 @@ private:
         }
         const std::optional<dtype> type = parse_dtype(reader_.text());
         if (!type) {
-            refuse("unknown dtype " + in_quotes(reader_.text()));
+            refuse(joined_text({"unknown dtype ", in_quotes(reader_.text())}));
         }
         e.tensor.type = *type;
     }
@@ -173,11 +173,11 @@ private:
         }
         for (event next = reader_.next(); next != event::end_array; next = reader_.next()) {
             if (e.tensor.shape.size() == limits::rank) {
-                refuse("\"shape\" has more than " + std::to_string(limits::rank) + " extents");
+                refuse(joined_text({"\"shape\" has more than ", limits::rank, " extents"}));
             }
             const std::uint64_t extent = whole(next, "\"shape\"");
             if (extent > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-                refuse("the extent " + std::to_string(extent) + " is too large");
+                refuse(joined_text({"the extent ", extent, " is too large"}));
             }
             e.tensor.shape.push_back(static_cast<std::int64_t>(extent));
         }
@@ -199,7 +199,7 @@ private:
             return reader_.unsigned_integer();
         }
         if (found != event::integer || reader_.integer() < 0) {
-            refuse(std::string(what) + " must hold non-negative integers only");
+            refuse(joined_text({std::string(what), " must hold non-negative integers only"}));
         }
         return static_cast<std::uint64_t>(reader_.integer());
     }
@@ -213,24 +213,24 @@ private:
             fits = fits && checked_multiply(elements, static_cast<std::uint64_t>(extent), elements);
         }
         if (!fits || !checked_multiply(elements, bits(t.type), total_bits)) {
-            refuse("shape " + to_string(t.shape) + " overflows");
+            refuse(joined_text({"shape ", to_string(t.shape), " overflows"}));
         }
         if (total_bits % 8 != 0) {
-            refuse("shape " + to_string(t.shape) + " of " + to_string(t.type) + " does not fill whole bytes");
+            refuse(
+                joined_text({"shape ", to_string(t.shape), " of ", to_string(t.type), " does not fill whole bytes"}));
         }
         if (e.end < e.begin) {
-            refuse("data_offsets [" + std::to_string(e.begin) + ", " + std::to_string(e.end) + "] run backwards");
+            refuse(joined_text({"data_offsets [", e.begin, ", ", e.end, "] run backwards"}));
         }
         if (e.end - e.begin != total_bits / 8) {
-            refuse("shape " + to_string(t.shape) + " of " + to_string(t.type) + " needs " +
-                   std::to_string(total_bits / 8) + " bytes, data_offsets [" + std::to_string(e.begin) + ", " +
-                   std::to_string(e.end) + "] give " + std::to_string(e.end - e.begin));
+            refuse(joined_text({"shape ", to_string(t.shape), " of ", to_string(t.type), " needs ", total_bits / 8,
+                                " bytes, data_offsets [", e.begin, ", ", e.end, "] give ", e.end - e.begin}));
         }
         t.strides = contiguous_strides(t.shape);
     }
 
     [[noreturn]] void refuse(const std::string& what) const {
-        reader_.refuse("tensor " + in_quotes(*name_) + ": " + what);
+        reader_.refuse(joined_text({"tensor ", in_quotes(*name_), ": ", what}));
     }
 
     json_reader reader_;
@@ -239,22 +239,21 @@ private:
 
 } // namespace detail
 
-REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_file>& file) {
+REPAINT_COLD checkpoint read_safetensors(const std::shared_ptr<const mapped_file>& file) {
     using detail::refuse;
     const std::string& path = file->path();
     const std::span<const std::byte> bytes = file->bytes();
     if (bytes.size() < 8) {
-        refuse(path,
-               "has " + std::to_string(bytes.size()) + " bytes, a safetensors file starts with 8 of header length");
+        refuse(path, joined_text({"has ", bytes.size(), " bytes, a safetensors file starts with 8 of header length"}));
     }
     const auto length = detail::load<std::uint64_t>(bytes.data());
     if (length > detail::safetensors_limits::header) {
-        refuse(path, "the safetensors header claims " + std::to_string(length) + " bytes, accepted are up to " +
-                         std::to_string(detail::safetensors_limits::header));
+        refuse(path, joined_text({"the safetensors header claims ", length, " bytes, accepted are up to ",
+                                  detail::safetensors_limits::header}));
     }
     if (length > bytes.size() - 8) {
-        refuse(path, "the safetensors header claims " + std::to_string(length) + " bytes, the file has " +
-                         std::to_string(bytes.size() - 8) + " after the length");
+        refuse(path, joined_text({"the safetensors header claims ", length, " bytes, the file has ", bytes.size() - 8,
+                                  " after the length"}));
     }
     const std::span<const std::byte> data = bytes.subspan(8 + static_cast<std::size_t>(length));
     detail::safetensors_header header(detail::as_text(bytes.subspan(8, static_cast<std::size_t>(length))), shown(path));
@@ -271,15 +270,14 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
     std::uint64_t reached = 0;
     for (const item* i : in_order) {
         if (i->second.begin != reached) {
-            refuse(path, "tensor " + in_quotes(i->first) + " starts at data offset " + std::to_string(i->second.begin) +
-                             ", the tensor before it ends at " + std::to_string(reached) +
-                             ": there may be neither holes nor overlaps");
+            refuse(path, joined_text({"tensor ", in_quotes(i->first), " starts at data offset ", i->second.begin,
+                                      ", the tensor before it ends at ", reached,
+                                      ": there may be neither holes nor overlaps"}));
         }
         reached = i->second.end;
     }
     if (reached != data.size()) {
-        refuse(path, "the tensors need " + std::to_string(reached) + " bytes of data, the file has " +
-                         std::to_string(data.size()));
+        refuse(path, joined_text({"the tensors need ", reached, " bytes of data, the file has ", data.size()}));
     }
 
     checkpoint result;
@@ -298,10 +296,10 @@ REPAINT_INLINE checkpoint read_safetensors(const std::shared_ptr<const mapped_fi
     return result;
 }
 
-REPAINT_INLINE checkpoint read_safetensors(const std::string& path) { return read_safetensors(map_file(path)); }
+REPAINT_COLD checkpoint read_safetensors(const std::string& path) { return read_safetensors(map_file(path)); }
 
-REPAINT_INLINE checkpoint read_safetensors_index(const std::string& path,
-                                                 checkpoint (*read)(const std::shared_ptr<const mapped_file>&)) {
+REPAINT_COLD checkpoint read_safetensors_index(const std::string& path,
+                                               checkpoint (*read)(const std::shared_ptr<const mapped_file>&)) {
     using detail::refuse;
     namespace fs = std::filesystem;
     constexpr std::size_t most_files = 4096;
@@ -315,15 +313,14 @@ REPAINT_INLINE checkpoint read_safetensors_index(const std::string& path,
         names_in[file.as_string()].push_back(&name);
     }
     if (names_in.size() > most_files) {
-        refuse(path,
-               "names " + std::to_string(names_in.size()) + " files, accepted are up to " + std::to_string(most_files));
+        refuse(path, joined_text({"names ", names_in.size(), " files, accepted are up to ", most_files}));
     }
 
     std::error_code failed;
     const fs::path real_index = fs::canonical(path, failed);
     const fs::path folder = failed ? fs::path() : fs::canonical(fs::absolute(path).parent_path(), failed);
     if (failed) {
-        refuse(path, "cannot be resolved: " + failed.message());
+        refuse(path, joined_text({"cannot be resolved: ", failed.message()}));
     }
     checkpoint result;
     result.format = "sharded safetensors";
@@ -333,26 +330,27 @@ REPAINT_INLINE checkpoint read_safetensors_index(const std::string& path,
         const bool plain = !file.empty() && file != "." && file != ".." &&
                            file.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
         if (!plain) {
-            refuse(path, "the weight map names the file " + in_quotes(file) +
-                             ", accepted are names of files beside the index");
+            refuse(path, joined_text({"the weight map names the file ", in_quotes(file),
+                                      ", accepted are names of files beside the index"}));
         }
         const fs::path shard = fs::canonical(folder / file, failed);
         if (failed) {
-            refuse(path,
-                   "the weight map names the file " + in_quotes(file) + ", which cannot be found: " + failed.message());
+            refuse(path, joined_text({"the weight map names the file ", in_quotes(file),
+                                      ", which cannot be found: ", failed.message()}));
         }
         if (shard.parent_path() != folder && shard.parent_path() != real_index.parent_path()) {
-            refuse(path, "the weight map names the file " + in_quotes(file) + ", which is a link out of the folder");
+            refuse(path, joined_text({"the weight map names the file ", in_quotes(file),
+                                      ", which is a link out of the folder"}));
         }
         const auto mapped = map_file(folder / file);
         checkpoint part = read(mapped);
-        result.format = "sharded " + part.format;
+        result.format = joined_text({"sharded ", part.format});
         unlisted += part.tensors.size();
         for (const std::string* name : names) {
             auto node = part.tensors.extract(*name);
             if (node.empty()) {
-                refuse(path, "the weight map puts tensor " + in_quotes(*name) + " into " + in_quotes(file) +
-                                 ", which does not have it");
+                refuse(path, joined_text({"the weight map puts tensor ", in_quotes(*name), " into ", in_quotes(file),
+                                          ", which does not have it"}));
             }
             result.tensors.insert(std::move(node));
             --unlisted;
@@ -362,34 +360,36 @@ REPAINT_INLINE checkpoint read_safetensors_index(const std::string& path,
         }
     }
     if (unlisted != 0) {
-        result.notes.push_back(std::to_string(unlisted) +
-                               " tensors of the files are not listed in the index and were left out");
+        result.notes.push_back(
+            joined_text({unlisted, " tensors of the files are not listed in the index and were left out"}));
     }
     return result;
 }
 
-REPAINT_INLINE void write_safetensors(const std::string& path, const std::map<std::string, stored_tensor>& tensors,
-                                      const std::map<std::string, std::string>& metadata) {
+REPAINT_COLD void write_safetensors(const std::string& path, const std::map<std::string, stored_tensor>& tensors,
+                                    const std::map<std::string, std::string>& metadata) {
     using limits = detail::safetensors_limits;
     using item = std::map<std::string, stored_tensor>::value_type;
     if (tensors.size() > limits::tensors) {
-        throw std::invalid_argument("write_safetensors: " + std::to_string(tensors.size()) +
-                                    " tensors, accepted are up to " + std::to_string(limits::tensors));
+        throw std::invalid_argument(
+            joined_text({"write_safetensors: ", tensors.size(), " tensors, accepted are up to ", limits::tensors}));
     }
     const auto length_of = [](const item& i) { return i.second.numel() * bits(i.second.type) / 8; };
     std::vector<const item*> in_order;
     for (const item& i : tensors) {
         if (i.first == "__metadata__" || !is_utf8(i.first) || i.first.find('\0') != std::string::npos ||
             i.first.size() > limits::name) {
-            throw std::invalid_argument("write_safetensors: " + in_quotes(i.first) + " cannot name a tensor");
+            throw std::invalid_argument(
+                joined_text({"write_safetensors: ", in_quotes(i.first), " cannot name a tensor"}));
         }
         if (i.second.shape.size() > limits::rank) {
-            throw std::invalid_argument("write_safetensors: tensor " + in_quotes(i.first) + " has " +
-                                        std::to_string(i.second.shape.size()) + " axes, accepted are up to " +
-                                        std::to_string(limits::rank));
+            throw std::invalid_argument(
+                joined_text({"write_safetensors: tensor ", in_quotes(i.first), " has ", i.second.shape.size(),
+                             " axes, accepted are up to ", limits::rank}));
         }
         if (!i.second.is_contiguous()) {
-            throw std::invalid_argument("write_safetensors: tensor " + in_quotes(i.first) + " is not contiguous");
+            throw std::invalid_argument(
+                joined_text({"write_safetensors: tensor ", in_quotes(i.first), " is not contiguous"}));
         }
         in_order.push_back(&i);
     }
@@ -403,35 +403,35 @@ REPAINT_INLINE void write_safetensors(const std::string& path, const std::map<st
         for (const auto& [key, value] : metadata) {
             total += key.size() + value.size();
             if (!is_utf8(key) || !is_utf8(value)) {
-                throw std::invalid_argument("write_safetensors: the metadata " + in_quotes(key) + " is not UTF-8");
+                throw std::invalid_argument(
+                    joined_text({"write_safetensors: the metadata ", in_quotes(key), " is not UTF-8"}));
             }
-            header += (header.back() == '{' ? "" : ",") + json_string(key) + ":" + json_string(value);
+            header += joined_text({(header.back() == '{' ? "" : ","), json_string(key), ":", json_string(value)});
         }
         header += "}";
         if (metadata.size() > limits::metadata_entries || total > limits::metadata) {
-            throw std::invalid_argument("write_safetensors: " + std::to_string(metadata.size()) +
-                                        " metadata strings of " + std::to_string(total) +
-                                        " bytes, accepted are up to " + std::to_string(limits::metadata_entries) +
-                                        " of " + std::to_string(limits::metadata) + " bytes");
+            throw std::invalid_argument(joined_text({"write_safetensors: ", metadata.size(), " metadata strings of ",
+                                                     total, " bytes, accepted are up to ", limits::metadata_entries,
+                                                     " of ", limits::metadata, " bytes"}));
         }
     }
     std::size_t offset = 0;
     for (const item* i : in_order) {
         const std::size_t length = length_of(*i);
         header += header.size() == 1 ? "" : ",";
-        header += json_string(i->first) + ":{\"dtype\":\"" + to_string(i->second.type) + "\",\"shape\":[";
+        header += joined_text({json_string(i->first), ":{\"dtype\":\"", to_string(i->second.type), "\",\"shape\":["});
         for (std::size_t axis = 0; axis < i->second.shape.size(); ++axis) {
             header += axis == 0 ? "" : ",";
             header += std::to_string(i->second.shape[axis]);
         }
-        header += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + length) + "]}";
+        header += joined_text({"],\"data_offsets\":[", offset, ",", offset + length, "]}"});
         offset += length;
     }
     header += "}";
     header.append((8 - header.size() % 8) % 8, ' ');
     if (header.size() > limits::header) {
-        throw std::invalid_argument("write_safetensors: the header would have " + std::to_string(header.size()) +
-                                    " bytes, accepted are up to " + std::to_string(limits::header));
+        throw std::invalid_argument(joined_text({"write_safetensors: the header would have ", header.size(),
+                                                 " bytes, accepted are up to ", limits::header}));
     }
 
     const std::uint64_t length = header.size();

@@ -16,6 +16,7 @@
 #include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/core/host_weights.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/new_weights.hpp>
@@ -73,7 +74,7 @@ REPAINT_INLINE std::string to_string(const std::vector<std::int64_t>& extents) {
     for (const std::int64_t extent : extents) {
         text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
     }
-    return text + ")";
+    return joined_text({text, ")"});
 }
 
 REPAINT_INLINE std::size_t stored_tensor::numel() const {
@@ -115,8 +116,8 @@ REPAINT_INLINE stored_tensor describe(std::span<const float> values, std::vector
     t.data = std::as_bytes(values).data();
     const bool negative = std::any_of(t.shape.begin(), t.shape.end(), [](std::int64_t extent) { return extent < 0; });
     if (negative || t.numel() != values.size()) {
-        throw shape_error("describe: shape " + to_string(t.shape) + " does not have " + std::to_string(values.size()) +
-                          " elements");
+        throw shape_error(
+            joined_text({"describe: shape ", to_string(t.shape), " does not have ", values.size(), " elements"}));
     }
     return t;
 }
@@ -171,8 +172,9 @@ REPAINT_INLINE void gather(const stored_tensor& t, std::string_view name, float*
         }
     });
     if (!known) {
-        throw format_error(std::string(name) + ": elements of type " + to_string(t.type) +
-                           " cannot become float32, accepted are floats of 16, 32 and 64 bits, integers and booleans");
+        throw format_error(
+            joined_text({std::string(name), ": elements of type ", to_string(t.type),
+                         " cannot become float32, accepted are floats of 16, 32 and 64 bits, integers and booleans"}));
     }
 }
 
@@ -186,8 +188,8 @@ REPAINT_INLINE bool is_float_array(const stored_tensor& t) {
 REPAINT_INLINE host_weights read_weights(const stored_tensor& t, shape4 as, std::string_view name) {
     const std::size_t count = t.numel();
     if (as.size() != count) {
-        throw shape_error(std::string(name) + ": shape " + to_string(t.shape) + " does not have the elements of " +
-                          to_string(as));
+        throw shape_error(joined_text(
+            {std::string(name), ": shape ", to_string(t.shape), " does not have the elements of ", to_string(as)}));
     }
     if (detail::is_float_array(t)) {
         const auto* values = reinterpret_cast<const float*>(t.data);
@@ -232,7 +234,8 @@ REPAINT_INLINE void strip_common_prefix(checkpoint& c) {
             renamed.insert(renamed.end(), std::move(node));
         }
         c.tensors = std::move(renamed);
-        c.notes.push_back("every tensor name starts with \"" + std::string(common) + "\", which was stripped");
+        c.notes.push_back(
+            joined_text({"every tensor name starts with \"", std::string(common), "\", which was stripped"}));
     }
 }
 

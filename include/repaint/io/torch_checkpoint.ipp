@@ -42,8 +42,9 @@ public:
         result_.format = std::move(format);
         result_.path = file_->path();
         if (!root.is(pickle_kind::dictionary)) {
-            refuse(result_.path, "holds a single " + std::string(root.is(pickle_kind::tensor) ? "tensor" : "object") +
-                                     ", expected a dictionary of tensors");
+            refuse(result_.path,
+                   joined_text({"holds a single ", std::string(root.is(pickle_kind::tensor) ? "tensor" : "object"),
+                                ", expected a dictionary of tensors"}));
         }
         root = open_wrappers(root);
         std::string name;
@@ -52,7 +53,7 @@ public:
             refuse(result_.path, "holds no tensors");
         }
         if (left_out_ != 0) {
-            result_.notes.push_back("entries that are not tensors were left out: " + std::to_string(left_out_));
+            result_.notes.push_back(joined_text({"entries that are not tensors were left out: ", left_out_}));
         }
         strip_common_prefix(result_);
         return std::move(result_);
@@ -96,7 +97,7 @@ private:
     /// into others.
     void visit() {
         if (++visited_ > unpickler::most_members) {
-            refuse(result_.path, "nests more than " + std::to_string(unpickler::most_members) + " entries");
+            refuse(result_.path, joined_text({"nests more than ", unpickler::most_members, " entries"}));
         }
     }
 
@@ -112,7 +113,7 @@ private:
 
     void collect(const pickle_value& dictionary, std::string& name, int depth) {
         if (depth == deepest) {
-            refuse(result_.path, "nests dictionaries more than " + std::to_string(deepest) + " levels deep");
+            refuse(result_.path, joined_text({"nests dictionaries more than ", deepest, " levels deep"}));
         }
         const std::size_t length = name.size();
         for (const auto& [key, value] : pickle_.dictionary(dictionary)) {
@@ -127,8 +128,9 @@ private:
             const std::size_t longest = longest_name - length - (value.is(pickle_kind::tensor) ? 0 : 1);
             if (length == longest_name || text.size() > longest || !is_utf8(text) ||
                 text.find('\0') != std::string_view::npos) {
-                refuse(result_.path, "the tensor name " + in_quotes(name + std::string(text.substr(0, longest_name))) +
-                                         " is not UTF-8 text of up to " + std::to_string(longest_name) + " bytes");
+                refuse(result_.path,
+                       joined_text({"the tensor name ", in_quotes(name + std::string(text.substr(0, longest_name))),
+                                    " is not UTF-8 text of up to ", longest_name, " bytes"}));
             }
             name += text;
             if (value.is(pickle_kind::tensor)) {
@@ -143,7 +145,7 @@ private:
 
     void add(const std::string& name, const unpickler::tensor& t) {
         if (result_.tensors.size() == most_tensors) {
-            refuse(result_.path, "holds more than " + std::to_string(most_tensors) + " tensors");
+            refuse(result_.path, joined_text({"holds more than ", most_tensors, " tensors"}));
         }
         const unpickler::storage_view& view = pickle_.storage_views()[t.view];
         const unpickler::storage& storage = pickle_.storages()[view.root];
@@ -155,7 +157,7 @@ private:
         stored.owner = file_;
         stored.done_with = forget_mapped;
         if (!result_.tensors.emplace(name, std::move(stored)).second) {
-            refuse(result_.path, "the tensor " + in_quotes(name) + " appears twice");
+            refuse(result_.path, joined_text({"the tensor ", in_quotes(name), " appears twice"}));
         }
     }
 
@@ -180,7 +182,8 @@ inline checkpoint read_torch_zip(const std::shared_ptr<const mapped_file>& file)
     for (const zip_entry& e : archive.entries()) {
         if (e.name.size() > suffix.size() && e.name.ends_with(suffix)) {
             if (pickle_entry != nullptr) {
-                refuse(path, "has two descriptions, " + in_quotes(pickle_entry->name) + " and " + in_quotes(e.name));
+                refuse(path, joined_text({"has two descriptions, ", in_quotes(pickle_entry->name), " and ",
+                                          in_quotes(e.name)}));
             }
             pickle_entry = &e;
         }
@@ -189,45 +192,47 @@ inline checkpoint read_torch_zip(const std::shared_ptr<const mapped_file>& file)
         refuse(path, "is a zip archive without an entry \".../data.pkl\", so torch.save did not write it");
     }
     const std::string root(pickle_entry->name.substr(0, pickle_entry->name.size() - suffix.size()));
-    if (archive.find(root + "/constants.pkl") != nullptr) {
+    if (archive.find(joined_text({root, "/constants.pkl"})) != nullptr) {
         refuse(path, "is a TorchScript program, accepted are weights: torch.save(torch.jit.load(file).state_dict(), "
                      "other_file)");
     }
     for (const zip_entry& e : archive.entries()) {
         if (e.method != 0) {
-            refuse(path, "the entry " + in_quotes(e.name) + " is compressed (method " + std::to_string(e.method) +
-                             "), accepted are stored entries as torch.save writes them");
+            refuse(path, joined_text({"the entry ", in_quotes(e.name), " is compressed (method ", e.method,
+                                      "), accepted are stored entries as torch.save writes them"}));
         }
     }
-    if (const zip_entry* const order = archive.find(root + "/byteorder"); order != nullptr) {
+    if (const zip_entry* const order = archive.find(joined_text({root, "/byteorder"})); order != nullptr) {
         if (as_text(order->data) != "little") {
-            refuse(path, "has the byte order " + in_quotes(as_text(order->data)) + ", accepted is \"little\"");
+            refuse(path,
+                   joined_text({"has the byte order ", in_quotes(as_text(order->data)), ", accepted is \"little\""}));
         }
     }
     // torch.serialization.set_crc32_options(False) writes 0 for every entry: no checksum, nothing to check.
     const auto check_sum = [&path](const zip_entry& e) {
         if (e.crc != 0 && crc32(e.data) != e.crc) {
-            refuse(path, "the checksum of " + in_quotes(e.name) + " does not match, the file is damaged");
+            refuse(path, joined_text({"the checksum of ", in_quotes(e.name), " does not match, the file is damaged"}));
         }
     };
     check_sum(*pickle_entry);
 
-    unpickler pickle(pickle_entry->data, shown(path) + ", " + printable(pickle_entry->name));
+    unpickler pickle(pickle_entry->data, joined_text({shown(path), ", ", printable(pickle_entry->name)}));
     const pickle_value object = pickle.read();
     if (pickle.position() != pickle_entry->data.size()) {
-        refuse(path, in_quotes(pickle_entry->name) + " goes on after its pickle");
+        refuse(path, joined_text({in_quotes(pickle_entry->name), " goes on after its pickle"}));
     }
     std::vector<std::span<const std::byte>> data;
     data.reserve(pickle.storages().size());
     for (const unpickler::storage& s : pickle.storages()) {
-        const zip_entry* const e = archive.find(root + "/data/" + std::string(s.key));
+        const zip_entry* const e = archive.find(joined_text({root, "/data/", std::string(s.key)}));
         if (e == nullptr) {
-            refuse(path, "the entry " + in_quotes(root + "/data/" + std::string(s.key)) + " is missing");
+            refuse(path, joined_text({"the entry ", in_quotes(joined_text({root, "/data/", std::string(s.key)})),
+                                      " is missing"}));
         }
         std::uint64_t needed = 0;
         if (!checked_multiply(s.numel, bits(s.type) / 8, needed) || needed > e->data.size()) {
-            refuse(path, "the entry " + in_quotes(e->name) + " has " + std::to_string(e->data.size()) +
-                             " bytes, too few for " + std::to_string(s.numel) + " elements of " + to_string(s.type));
+            refuse(path, joined_text({"the entry ", in_quotes(e->name), " has ", e->data.size(), " bytes, too few for ",
+                                      s.numel, " elements of ", to_string(s.type)}));
         }
         if (file->bytes().size() <= most_summed_bytes) {
             check_sum(*e);
@@ -275,19 +280,19 @@ inline checkpoint read_torch_stream(const std::shared_ptr<const mapped_file>& fi
         const std::optional<std::size_t> number =
             key.is(pickle_kind::text) ? pickle.find_storage(key.string()) : std::nullopt;
         if (!number || present[*number]) {
-            refuse(path, "lists a storage " + (key.is(pickle_kind::text) ? in_quotes(key.string()) : std::string()) +
-                             " twice or without a tensor");
+            refuse(path, joined_text({"lists a storage ",
+                                      (key.is(pickle_kind::text) ? in_quotes(key.string()) : std::string()),
+                                      " twice or without a tensor"}));
         }
         const unpickler::storage& s = pickle.storages()[*number];
         std::uint64_t needed = 0;
         if (bytes.size() - at < 8 || !checked_multiply(s.numel, bits(s.type) / 8, needed) ||
             needed > bytes.size() - at - 8) {
-            refuse(path, "is cut off in storage " + in_quotes(s.key));
+            refuse(path, joined_text({"is cut off in storage ", in_quotes(s.key)}));
         }
         const auto count = load<std::uint64_t>(bytes.data() + at);
         if (count != s.numel) {
-            refuse(path, "storage " + in_quotes(s.key) + " has " + std::to_string(count) + " elements, expected " +
-                             std::to_string(s.numel));
+            refuse(path, joined_text({"storage ", in_quotes(s.key), " has ", count, " elements, expected ", s.numel}));
         }
         data[*number] = bytes.subspan(at + 8, static_cast<std::size_t>(needed));
         present[*number] = true;
@@ -295,17 +300,17 @@ inline checkpoint read_torch_stream(const std::shared_ptr<const mapped_file>& fi
     }
     if (const auto missing = std::find(present.begin(), present.end(), false); missing != present.end()) {
         const auto number = static_cast<std::size_t>(missing - present.begin());
-        refuse(path, "storage " + in_quotes(pickle.storages()[number].key) + " is missing");
+        refuse(path, joined_text({"storage ", in_quotes(pickle.storages()[number].key), " is missing"}));
     }
     if (at != bytes.size()) {
-        refuse(path, "goes on for " + std::to_string(bytes.size() - at) + " bytes after its last storage");
+        refuse(path, joined_text({"goes on for ", bytes.size() - at, " bytes after its last storage"}));
     }
     return state_dict_builder(pickle, data, file).build(object, "torch legacy");
 }
 
 } // namespace detail
 
-REPAINT_INLINE checkpoint read_torch_checkpoint(const std::shared_ptr<const mapped_file>& file) {
+REPAINT_COLD checkpoint read_torch_checkpoint(const std::shared_ptr<const mapped_file>& file) {
     const std::string& path = file->path();
     const std::string_view text = detail::as_text(file->bytes());
     if (text.starts_with("PK")) {
@@ -323,13 +328,11 @@ REPAINT_INLINE checkpoint read_torch_checkpoint(const std::shared_ptr<const mapp
                        "is a tar archive, torch's format before 0.1.10: load it with torch and save it again with "
                        "torch.save");
     }
-    detail::refuse(path, "starts with the bytes " +
-                             detail::hexadecimal(file->bytes().first(std::min<std::size_t>(8, text.size()))) +
-                             ", which torch.save does not write");
+    detail::refuse(path, joined_text({"starts with the bytes ",
+                                      detail::hexadecimal(file->bytes().first(std::min<std::size_t>(8, text.size()))),
+                                      ", which torch.save does not write"}));
 }
 
-REPAINT_INLINE checkpoint read_torch_checkpoint(const std::string& path) {
-    return read_torch_checkpoint(map_file(path));
-}
+REPAINT_COLD checkpoint read_torch_checkpoint(const std::string& path) { return read_torch_checkpoint(map_file(path)); }
 
 } // namespace repaint

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <repaint/core/text.hpp>
 #include <repaint/io/bytes.hpp>
 
 namespace repaint {
@@ -51,7 +52,9 @@ private:
         std::uint64_t end = 0;
     };
 
-    [[noreturn]] void refuse(const std::string& what) const { detail::refuse(path_, "as a zip archive: " + what); }
+    [[noreturn]] void refuse(const std::string& what) const {
+        detail::refuse(path_, joined_text({"as a zip archive: ", what}));
+    }
 
     template <class T> [[nodiscard]] T field(std::uint64_t at) const { return load<T>(bytes_.data() + at); }
 

@@ -18,7 +18,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE zip_archive::zip_archive(std::span<const std::byte> bytes, const std::string& path)
+REPAINT_COLD zip_archive::zip_archive(std::span<const std::byte> bytes, const std::string& path)
     : bytes_(bytes), path_(path) {
     const directory d = find_directory();
     std::uint64_t at = d.offset;
@@ -31,28 +31,28 @@ REPAINT_INLINE zip_archive::zip_archive(std::span<const std::byte> bytes, const 
     std::sort(places_.begin(), places_.end(), [](const place& a, const place& b) { return a.begin < b.begin; });
     for (std::size_t i = 1; i < places_.size(); ++i) {
         if (places_[i].begin < places_[i - 1].end) {
-            refuse("two entries overlap at offset " + std::to_string(places_[i].begin));
+            refuse(joined_text({"two entries overlap at offset ", places_[i].begin}));
         }
     }
     std::sort(entries_.begin(), entries_.end(), [](const zip_entry& a, const zip_entry& b) { return a.name < b.name; });
     for (std::size_t i = 1; i < entries_.size(); ++i) {
         if (entries_[i].name == entries_[i - 1].name) {
-            refuse("the entry " + in_quotes(entries_[i].name) + " appears twice");
+            refuse(joined_text({"the entry ", in_quotes(entries_[i].name), " appears twice"}));
         }
     }
 }
 
-REPAINT_INLINE const zip_entry* zip_archive::find(std::string_view name) const {
+REPAINT_COLD const zip_entry* zip_archive::find(std::string_view name) const {
     const auto at = std::lower_bound(entries_.begin(), entries_.end(), name,
                                      [](const zip_entry& e, std::string_view n) { return e.name < n; });
     return at != entries_.end() && at->name == name ? &*at : nullptr;
 }
 
-REPAINT_INLINE bool zip_archive::fits(std::uint64_t at, std::uint64_t length, std::uint64_t end) {
+REPAINT_COLD bool zip_archive::fits(std::uint64_t at, std::uint64_t length, std::uint64_t end) {
     return at <= end && length <= end - at;
 }
 
-REPAINT_INLINE std::optional<std::uint64_t> zip_archive::find_end_record() const {
+REPAINT_COLD std::optional<std::uint64_t> zip_archive::find_end_record() const {
     if (bytes_.size() < 22) {
         return std::nullopt;
     }
@@ -67,7 +67,7 @@ REPAINT_INLINE std::optional<std::uint64_t> zip_archive::find_end_record() const
     return std::nullopt;
 }
 
-REPAINT_INLINE zip_archive::directory zip_archive::find_directory() const {
+REPAINT_COLD zip_archive::directory zip_archive::find_directory() const {
     const std::optional<std::uint64_t> found = find_end_record();
     if (!found) {
         refuse("its end record is missing, the file is cut off or damaged");
@@ -107,20 +107,19 @@ REPAINT_INLINE zip_archive::directory zip_archive::find_directory() const {
         refuse("it is one of several volumes, accepted is a single file");
     }
     if (!fits(d.offset, d.size, directory_end) || d.offset + d.size != directory_end) {
-        refuse("its central directory (offset " + std::to_string(d.offset) + ", " + std::to_string(d.size) +
-               " bytes) does not end at the end record (offset " + std::to_string(directory_end) + ")");
+        refuse(joined_text({"its central directory (offset ", d.offset, ", ", d.size,
+                            " bytes) does not end at the end record (offset ", directory_end, ")"}));
     }
     if (d.entries > most_entries || d.entries > d.size / 46) {
-        refuse("its central directory of " + std::to_string(d.size) + " bytes claims " + std::to_string(d.entries) +
-               " entries");
+        refuse(joined_text({"its central directory of ", d.size, " bytes claims ", d.entries, " entries"}));
     }
     return d;
 }
 
-REPAINT_INLINE std::uint64_t zip_archive::read_entry(std::uint64_t at, const directory& d) {
+REPAINT_COLD std::uint64_t zip_archive::read_entry(std::uint64_t at, const directory& d) {
     const std::uint64_t directory_end = d.offset + d.size;
     if (!fits(at, 46, directory_end) || field<std::uint32_t>(at) != 0x02014B50U) {
-        refuse("its central directory is damaged at offset " + std::to_string(at));
+        refuse(joined_text({"its central directory is damaged at offset ", at}));
     }
     const auto flags = field<std::uint16_t>(at + 8);
     const auto method = field<std::uint16_t>(at + 10);
@@ -134,10 +133,12 @@ REPAINT_INLINE std::uint64_t zip_archive::read_entry(std::uint64_t at, const dir
     std::uint64_t local = field<std::uint32_t>(at + 42);
     const std::uint64_t length = std::uint64_t{46} + name_length + extra_length + comment_length;
     if (!fits(at, length, directory_end)) {
-        refuse("its central directory is damaged at offset " + std::to_string(at));
+        refuse(joined_text({"its central directory is damaged at offset ", at}));
     }
     const std::string_view name = as_text(bytes_.subspan(static_cast<std::size_t>(at) + 46, name_length));
-    const auto refuse_entry = [&](const std::string& what) { refuse("the entry " + in_quotes(name) + " " + what); };
+    const auto refuse_entry = [&](const std::string& what) {
+        refuse(joined_text({"the entry ", in_quotes(name), " ", what}));
+    };
     read_zip64_extra(at + 46 + name_length, extra_length, size, stored_size, local, disk, name);
 
     if ((flags & 0x2041U) != 0) { // bits 0, 6, 13: encrypted, strongly encrypted, masked headers
@@ -147,13 +148,13 @@ REPAINT_INLINE std::uint64_t zip_archive::read_entry(std::uint64_t at, const dir
         refuse_entry("lies in another volume");
     }
     if (method == 0 && size != stored_size) {
-        refuse_entry("has " + std::to_string(size) + " bytes stored as " + std::to_string(stored_size));
+        refuse_entry(joined_text({"has ", size, " bytes stored as ", stored_size}));
     }
     if (name.empty() || name.find('\0') != std::string_view::npos) {
         refuse_entry("has an impossible name");
     }
     if (!fits(local, 30, d.offset) || field<std::uint32_t>(local) != 0x04034B50U) {
-        refuse_entry("has no local header at offset " + std::to_string(local));
+        refuse_entry(joined_text({"has no local header at offset ", local}));
     }
     const auto local_flags = field<std::uint16_t>(local + 6);
     const auto local_method = field<std::uint16_t>(local + 8);
@@ -177,8 +178,8 @@ REPAINT_INLINE std::uint64_t zip_archive::read_entry(std::uint64_t at, const dir
     }
     const std::uint64_t begin = local + header;
     if (!fits(begin, stored_size, d.offset)) {
-        refuse_entry("claims " + std::to_string(stored_size) + " bytes at offset " + std::to_string(begin) +
-                     ", beyond the data of the file");
+        refuse_entry(
+            joined_text({"claims ", stored_size, " bytes at offset ", begin, ", beyond the data of the file"}));
     }
     places_.push_back({local, begin + stored_size});
     const auto data = bytes_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(stored_size));
@@ -186,9 +187,9 @@ REPAINT_INLINE std::uint64_t zip_archive::read_entry(std::uint64_t at, const dir
     return at + length;
 }
 
-REPAINT_INLINE void zip_archive::read_zip64_extra(std::uint64_t at, std::uint64_t length, std::uint64_t& size,
-                                                  std::uint64_t& stored_size, std::uint64_t& local, std::uint64_t& disk,
-                                                  std::string_view name) const {
+REPAINT_COLD void zip_archive::read_zip64_extra(std::uint64_t at, std::uint64_t length, std::uint64_t& size,
+                                                std::uint64_t& stored_size, std::uint64_t& local, std::uint64_t& disk,
+                                                std::string_view name) const {
     bool missing = size == 0xFFFFFFFFU || stored_size == 0xFFFFFFFFU || local == 0xFFFFFFFFU || disk == 0xFFFFU;
     const std::uint64_t end = at + length;
     while (missing && fits(at, 4, end)) {
@@ -216,7 +217,7 @@ REPAINT_INLINE void zip_archive::read_zip64_extra(std::uint64_t at, std::uint64_
         at = field_end;
     }
     if (missing) {
-        refuse("the entry " + in_quotes(name) + " lacks its ZIP64 sizes");
+        refuse(joined_text({"the entry ", in_quotes(name), " lacks its ZIP64 sizes"}));
     }
 }
 

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 
+#include <repaint/config.hpp>
 #include <repaint/model/folded_weights.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/model/weight_map.hpp>
@@ -15,8 +16,8 @@ template <network_backend B> class attention_block {
 public:
     /// Takes its weights under `name`, e.g. "middle_block.1". groups: of the norm; 0: the block has no norm. The sum
     /// with x is divided by the divisor.
-    attention_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int channels,
-                    attention_heads heads, int groups, double divisor = 1.0);
+    REPAINT_SETUP attention_block(B& b, const unet_config& config, weight_map& weights, const std::string& name,
+                                  int channels, attention_heads heads, int groups, double divisor = 1.0);
 
     /// (n, c, h, w) -> (n, c, h, w)
     template <executes<B> E> tensor_of<E> operator()(E& b, const tensor_of<E>& x) const;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include <repaint/core/text.hpp>
 #include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/model/weight_map.hpp>
@@ -31,7 +32,7 @@ struct block_words {
     std::array<std::string, 3> middle; ///< residual, attention, residual
     std::string last_norm, last;
 
-    [[nodiscard]] static std::string down_level(std::size_t level) { return "down_blocks." + std::to_string(level); }
+    [[nodiscard]] static std::string down_level(std::size_t level) { return joined_text({"down_blocks.", level}); }
     [[nodiscard]] static std::string up_level(std::size_t level, std::size_t levels);
     [[nodiscard]] static std::string residual(const std::string& level, int i);
     [[nodiscard]] static std::string attention(const std::string& level, int i);

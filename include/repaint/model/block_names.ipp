@@ -17,71 +17,71 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE std::string block_words::up_level(std::size_t level, std::size_t levels) {
-    return "up_blocks." + std::to_string(levels - 1 - level);
+REPAINT_COLD std::string block_words::up_level(std::size_t level, std::size_t levels) {
+    return joined_text({"up_blocks.", levels - 1 - level});
 }
 
-REPAINT_INLINE std::string block_words::residual(const std::string& level, int i) {
-    return level + ".resnets." + std::to_string(i);
+REPAINT_COLD std::string block_words::residual(const std::string& level, int i) {
+    return joined_text({level, ".resnets.", i});
 }
 
-REPAINT_INLINE std::string block_words::attention(const std::string& level, int i) {
-    return level + ".attentions." + std::to_string(i);
+REPAINT_COLD std::string block_words::attention(const std::string& level, int i) {
+    return joined_text({level, ".attentions.", i});
 }
 
 inline constexpr int most_blocks_per_level = 64;
 
-REPAINT_INLINE unet_config infer_blocks(const checkpoint& file, const block_words& words) {
+REPAINT_COLD unet_config infer_blocks(const checkpoint& file, const block_words& words) {
     const auto shape = [&](const std::string& name, std::size_t rank) {
         return required_shape(file, name, rank, words.family);
     };
     unet_config config;
     config.order = qkv_order::grouped;
     config.resblock_updown = false;
-    config.in_channels = shape(words.first + ".weight", 4)[1];
-    const auto time = shape(words.time_first + ".weight", 2);
+    config.in_channels = shape(joined_text({words.first, ".weight"}), 4)[1];
+    const auto time = shape(joined_text({words.time_first, ".weight"}), 2);
     config.embedding_width = time[0];
     config.model_channels = time[1];
-    config.out_channels = shape(words.last + ".weight", 4)[0];
+    config.out_channels = shape(joined_text({words.last, ".weight"}), 4)[0];
     if (has_tensor(file, "class_embedding.weight")) {
         config.classes = shape("class_embedding.weight", 2)[0];
     }
 
     const int levels = count_blocks(file, "down_blocks");
     if (levels < 1 || levels > most_levels) {
-        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) +
-                           " levels (down_blocks) was found, accepted are 1 to " + std::to_string(most_levels));
+        throw format_error(joined_text({shown(file.path), ": a U-Net of ", levels,
+                                        " levels (down_blocks) was found, accepted are 1 to ", most_levels}));
     }
     const auto count = static_cast<std::size_t>(levels);
     for (std::size_t i = 0; i < count; ++i) {
         const std::string down = block_words::down_level(i);
         const std::string up = block_words::up_level(i, count);
         unet_level level;
-        level.res_blocks = count_blocks(file, down + ".resnets");
+        level.res_blocks = count_blocks(file, joined_text({down, ".resnets"}));
         if (level.res_blocks > most_blocks_per_level) {
-            throw format_error(shown(file.path) + ": " + down + " has " + std::to_string(level.res_blocks) +
-                               " residual blocks (resnets), accepted are 1 to " +
-                               std::to_string(most_blocks_per_level));
+            throw format_error(joined_text({shown(file.path), ": ", down, " has ", level.res_blocks,
+                                            " residual blocks (resnets), accepted are 1 to ", most_blocks_per_level}));
         }
-        level.channels = shape(block_words::residual(down, 0) + words.conv1 + ".weight", 4)[0];
-        level.attention = has_prefix(file, block_words::attention(down, 0) + ".");
-        level.attention_up = has_prefix(file, block_words::attention(up, 0) + ".");
-        level.residual_down = has_tensor(file, down + words.down + ".norm1.weight");
-        level.residual_up = has_tensor(file, up + words.up + ".norm1.weight");
+        level.channels = shape(joined_text({block_words::residual(down, 0), words.conv1, ".weight"}), 4)[0];
+        level.attention = has_prefix(file, joined_text({block_words::attention(down, 0), "."}));
+        level.attention_up = has_prefix(file, joined_text({block_words::attention(up, 0), "."}));
+        level.residual_down = has_tensor(file, joined_text({down, words.down, ".norm1.weight"}));
+        level.residual_up = has_tensor(file, joined_text({up, words.up, ".norm1.weight"}));
         config.levels.push_back(level);
     }
     config.res_blocks = config.levels.front().res_blocks;
-    config.scale_shift_norm = shape(block_words::residual(block_words::down_level(0), 0) + ".time_emb_proj.weight",
-                                    2)[0] == 2 * config.levels.front().channels;
-    config.middle = has_prefix(file, words.middle[0] + ".");
-    config.middle_attention = has_prefix(file, words.middle[1] + ".");
-    if (config.middle_attention && !has_tensor(file, words.middle[1] + words.attention_norm + ".weight")) {
+    config.scale_shift_norm =
+        shape(joined_text({block_words::residual(block_words::down_level(0), 0), ".time_emb_proj.weight"}), 2)[0] ==
+        2 * config.levels.front().channels;
+    config.middle = has_prefix(file, joined_text({words.middle[0], "."}));
+    config.middle_attention = has_prefix(file, joined_text({words.middle[1], "."}));
+    if (config.middle_attention && !has_tensor(file, joined_text({words.middle[1], words.attention_norm, ".weight"}))) {
         config.middle_groups = 0;
     }
     return config;
 }
 
-REPAINT_INLINE name_map names_of_blocks(const checkpoint& file, const unet_config& config, const block_words& words) {
+REPAINT_COLD name_map names_of_blocks(const checkpoint& file, const unet_config& config, const block_words& words) {
     name_map names;
     const auto layer = [&](const std::string& ours, const std::vector<std::string>& theirs) {
         for (const char* part : {".weight", ".bias"}) {
@@ -92,21 +92,21 @@ REPAINT_INLINE name_map names_of_blocks(const checkpoint& file, const unet_confi
         }
     };
     const auto residual = [&](const std::string& ours, const std::string& theirs) {
-        layer(ours + ".in_layers.0", {theirs + ".norm1"});
-        layer(ours + ".in_layers.2", {theirs + words.conv1});
-        layer(ours + ".emb_layers.1", {theirs + ".time_emb_proj"});
-        layer(ours + ".out_layers.0", {theirs + ".norm2"});
-        layer(ours + ".out_layers.3", {theirs + words.conv2});
-        layer(ours + ".skip_connection", {theirs + words.shortcut});
+        layer(joined_text({ours, ".in_layers.0"}), {joined_text({theirs, ".norm1"})});
+        layer(joined_text({ours, ".in_layers.2"}), {theirs + words.conv1});
+        layer(joined_text({ours, ".emb_layers.1"}), {joined_text({theirs, ".time_emb_proj"})});
+        layer(joined_text({ours, ".out_layers.0"}), {joined_text({theirs, ".norm2"})});
+        layer(joined_text({ours, ".out_layers.3"}), {theirs + words.conv2});
+        layer(joined_text({ours, ".skip_connection"}), {theirs + words.shortcut});
     };
     const auto attention = [&](const std::string& ours, const std::string& theirs) {
         std::vector<std::string> qkv;
         for (const auto& name : words.qkv) {
             qkv.push_back(theirs + name);
         }
-        layer(ours + ".norm", {theirs + words.attention_norm});
-        layer(ours + ".qkv", qkv);
-        layer(ours + ".proj_out", {theirs + words.projection});
+        layer(joined_text({ours, ".norm"}), {theirs + words.attention_norm});
+        layer(joined_text({ours, ".qkv"}), qkv);
+        layer(joined_text({ours, ".proj_out"}), {theirs + words.projection});
         if (!config.attention_projection) {
             for (const char* part : {".weight", ".bias"}) {
                 if (const std::string name = theirs + words.projection + part; has_tensor(file, name)) {
@@ -125,21 +125,21 @@ REPAINT_INLINE name_map names_of_blocks(const checkpoint& file, const unet_confi
         const int blocks = config.blocks_at(level);
         const std::string down = block_words::down_level(level);
         for (int i = 0; i < blocks; ++i) {
-            residual(config.input_block(level, i) + ".0", block_words::residual(down, i));
-            attention(config.input_block(level, i) + ".1", block_words::attention(down, i));
+            residual(joined_text({config.input_block(level, i), ".0"}), block_words::residual(down, i));
+            attention(joined_text({config.input_block(level, i), ".1"}), block_words::attention(down, i));
         }
-        const std::string halves = config.input_block(level, blocks) + ".0";
+        const std::string halves = joined_text({config.input_block(level, blocks), ".0"});
         if (config.residual_down_at(level)) {
             residual(halves, down + words.down);
         } else {
-            layer(halves + ".op", {down + words.down + words.down_conv});
+            layer(joined_text({halves, ".op"}), {down + words.down + words.down_conv});
         }
 
         const std::string up = block_words::up_level(level, count);
         for (int i = 0; i <= blocks; ++i) {
-            residual(config.output_block(level, i) + ".0", block_words::residual(up, i));
+            residual(joined_text({config.output_block(level, i), ".0"}), block_words::residual(up, i));
             if (config.levels[level].attention_up) {
-                attention(config.output_block(level, i) + ".1", block_words::attention(up, i));
+                attention(joined_text({config.output_block(level, i), ".1"}), block_words::attention(up, i));
             }
         }
         const std::string doubles =
@@ -147,7 +147,7 @@ REPAINT_INLINE name_map names_of_blocks(const checkpoint& file, const unet_confi
         if (config.residual_up_at(level)) {
             residual(doubles, up + words.up);
         } else if (level > 0) {
-            layer(doubles + ".conv", {up + words.up + words.up_conv});
+            layer(joined_text({doubles, ".conv"}), {up + words.up + words.up_conv});
         }
     }
     residual("middle_block.0", words.middle[0]);

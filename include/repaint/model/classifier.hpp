@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/encoder.hpp>
 #include <repaint/model/timestep_embedding.hpp>
 #include <repaint/model/unet_config.hpp>
@@ -58,7 +60,7 @@ template <encoder_backend B> class classifier {
 public:
     /// Takes its weights from `weights` and packs them; weights.finish() tells what was missing, mis-shaped or left
     /// over.
-    classifier(B& b, const classifier_config& config, weight_map& weights);
+    REPAINT_SETUP classifier(B& b, const classifier_config& config, weight_map& weights);
 
     [[nodiscard]] const classifier_config& config() const { return config_; }
 
@@ -73,13 +75,13 @@ public:
 
 private:
     static norm_weights_of<B> norm(B& b, weight_map& weights, const std::string& name, int channels) {
-        return b.pack_norm(weights.take(name + ".weight", {channels, 1, 1, 1}),
-                           weights.take(name + ".bias", {channels, 1, 1, 1}));
+        return b.pack_norm(weights.take(joined_text({name, ".weight"}), {channels, 1, 1, 1}),
+                           weights.take(joined_text({name, ".bias"}), {channels, 1, 1, 1}));
     }
 
     static conv2d_weights_of<B> linear(B& b, weight_map& weights, const std::string& name, int out, int in) {
-        return b.pack_conv2d(weights.take(name + ".weight", {out, in, 1, 1}),
-                             weights.take(name + ".bias", {out, 1, 1, 1}));
+        return b.pack_conv2d(weights.take(joined_text({name, ".weight"}), {out, in, 1, 1}),
+                             weights.take(joined_text({name, ".bias"}), {out, 1, 1, 1}));
     }
 
     classifier_config config_;

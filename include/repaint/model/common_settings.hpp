@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/process.hpp>
 #include <repaint/error.hpp>
 #include <repaint/model/settings.hpp>
@@ -28,7 +29,7 @@ template <class F> noise_schedule tabulated(const settings_reader& settings, std
     try {
         return make();
     } catch (const std::invalid_argument& impossible) {
-        throw format_error(settings.place(key) + settings.name_of(key) + ": " + impossible.what());
+        throw format_error(joined_text({settings.place(key), settings.name_of(key), ": ", impossible.what()}));
     }
 }
 

@@ -22,7 +22,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE value_range read_data_range(settings_reader& settings, value_range usual) {
+REPAINT_COLD value_range read_data_range(settings_reader& settings, value_range usual) {
     const auto given = settings.numbers("data_range");
     if (!given) {
         return usual;
@@ -34,13 +34,13 @@ REPAINT_INLINE value_range read_data_range(settings_reader& settings, value_rang
     return {static_cast<float>((*given)[0]), static_cast<float>((*given)[1])};
 }
 
-REPAINT_INLINE void set_betas(diffusion_settings& diffusion, beta_schedule betas, const settings_reader& settings,
-                              std::string_view key) {
+REPAINT_COLD void set_betas(diffusion_settings& diffusion, beta_schedule betas, const settings_reader& settings,
+                            std::string_view key) {
     diffusion.training = tabulated(settings, key, [&betas] { return noise_schedule(betas); });
     diffusion.betas = std::move(betas);
 }
 
-REPAINT_INLINE void read_beta_ends(settings_reader& settings, beta_schedule& betas) {
+REPAINT_COLD void read_beta_ends(settings_reader& settings, beta_schedule& betas) {
     const auto read = [&settings](const char* key, double usual) {
         const double value = settings.number(key).value_or(usual);
         if (!(value >= 1e-12 && value < 1.0)) {
@@ -52,7 +52,7 @@ REPAINT_INLINE void read_beta_ends(settings_reader& settings, beta_schedule& bet
     betas.end = read("beta_end", betas.end);
 }
 
-REPAINT_INLINE prediction_type read_prediction(settings_reader& settings) {
+REPAINT_COLD prediction_type read_prediction(settings_reader& settings) {
     return settings
         .choice<prediction_type>("prediction_type", {{"epsilon", prediction_type::epsilon},
                                                      {"sample", prediction_type::x_0},
@@ -60,9 +60,9 @@ REPAINT_INLINE prediction_type read_prediction(settings_reader& settings) {
         .value_or(prediction_type::epsilon);
 }
 
-REPAINT_INLINE variance_type checked_variance(const settings_reader& settings, std::optional<variance_type> asked,
-                                              variance_type learned, const unet_config& network,
-                                              std::vector<std::string>& remarks) {
+REPAINT_COLD variance_type checked_variance(const settings_reader& settings, std::optional<variance_type> asked,
+                                            variance_type learned, const unet_config& network,
+                                            std::vector<std::string>& remarks) {
     const bool twice = network.out_channels == 2 * network.in_channels;
     if (!asked) {
         if (twice) {
@@ -71,17 +71,17 @@ REPAINT_INLINE variance_type checked_variance(const settings_reader& settings, s
         return twice ? learned : variance_type::fixed_small;
     }
     if (is_learned(*asked) && !twice) {
-        settings.refuse("variance_type", "fixed_small or fixed_large, as the network has " +
-                                             std::to_string(network.out_channels) + " output channels for images of " +
-                                             std::to_string(network.in_channels));
+        settings.refuse("variance_type",
+                        joined_text({"fixed_small or fixed_large, as the network has ", network.out_channels,
+                                     " output channels for images of ", network.in_channels}));
     }
     return *asked;
 }
 
-REPAINT_INLINE void remark_channels(const unet_config& network, std::vector<std::string>& remarks) {
+REPAINT_COLD void remark_channels(const unet_config& network, std::vector<std::string>& remarks) {
     if (network.out_channels != network.in_channels && network.out_channels != 2 * network.in_channels) {
-        remarks.push_back("the network returns " + std::to_string(network.out_channels) + " channels for images of " +
-                          std::to_string(network.in_channels) + ": it can be evaluated, but not sampled from");
+        remarks.push_back(joined_text({"the network returns ", network.out_channels, " channels for images of ",
+                                       network.in_channels, ": it can be evaluated, but not sampled from"}));
     }
 }
 
@@ -92,8 +92,8 @@ inline bool groups_fit(int groups, const unet_config& network, std::size_t first
                        [groups](const unet_level& level) { return level.channels % groups == 0; });
 }
 
-REPAINT_INLINE void check_groups(const settings_reader& settings, const char* key, int groups,
-                                 const unet_config& network, std::size_t first_level) {
+REPAINT_COLD void check_groups(const settings_reader& settings, const char* key, int groups, const unet_config& network,
+                               std::size_t first_level) {
     if (groups_fit(groups, network, first_level)) {
         return;
     }
@@ -102,12 +102,11 @@ REPAINT_INLINE void check_groups(const settings_reader& settings, const char* ke
         channels += channels.empty() ? "" : ", ";
         channels += std::to_string(network.levels[i].channels);
     }
-    settings.refuse(key,
-                    settings.has(key) ? std::to_string(groups) : "not given, which means " + std::to_string(groups),
-                    "a number of groups that divides " + channels + " channels");
+    settings.refuse(key, settings.has(key) ? std::to_string(groups) : joined_text({"not given, which means ", groups}),
+                    joined_text({"a number of groups that divides ", channels, " channels"}));
 }
 
-REPAINT_INLINE float read_epsilon(settings_reader& settings, const char* key, double usual) {
+REPAINT_COLD float read_epsilon(settings_reader& settings, const char* key, double usual) {
     const double value = settings.number(key).value_or(usual);
     if (!(value >= 1e-30 && value <= 1.0)) {
         settings.refuse(key, "a number above 0, at most 1");
@@ -115,8 +114,8 @@ REPAINT_INLINE float read_epsilon(settings_reader& settings, const char* key, do
     return static_cast<float>(value);
 }
 
-REPAINT_INLINE void remark_unknown(std::initializer_list<const settings_reader*> readers,
-                                   std::vector<std::string>& remarks) {
+REPAINT_COLD void remark_unknown(std::initializer_list<const settings_reader*> readers,
+                                 std::vector<std::string>& remarks) {
     std::set<std::string> unknown;
     for (const auto* reader : readers) {
         const auto keys = reader->unknown();
@@ -126,7 +125,7 @@ REPAINT_INLINE void remark_unknown(std::initializer_list<const settings_reader*>
         const bool elsewhere = std::any_of(readers.begin(), readers.end(),
                                            [&key](const settings_reader* reader) { return reader->asked_for(key); });
         if (!elsewhere) {
-            remarks.push_back("the setting " + printable(key) + " is not known here and was ignored");
+            remarks.push_back(joined_text({"the setting ", printable(key), " is not known here and was ignored"}));
         }
     }
 }

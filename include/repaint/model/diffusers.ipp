@@ -72,17 +72,17 @@ inline diffusers_block parse_block(const settings_reader& settings, const char* 
         name.erase(0, 7);
     }
     const std::string resampled = side == "Down" ? "ResnetDownsampleBlock2D" : "ResnetUpsampleBlock2D";
-    if (name == side + "Block2D") {
+    if (name == joined_text({side, "Block2D"})) {
         return {false, false};
     }
-    if (name == "Attn" + side + "Block2D") {
+    if (name == joined_text({"Attn", side, "Block2D"})) {
         return {true, false};
     }
     if (name == resampled) {
         return {false, true};
     }
     std::string accepted = side;
-    accepted += "Block2D, Attn" + side + "Block2D, " + resampled;
+    accepted += joined_text({"Block2D, Attn", side, "Block2D, ", resampled});
     settings.refuse(key, in_quotes(name), accepted);
 }
 
@@ -114,8 +114,8 @@ inline void check_block_types(settings_reader& settings, const unet_config& conf
     }
     const std::size_t count = config.levels.size();
     if (types->size() != count) {
-        settings.refuse(key, std::to_string(types->size()) + " blocks",
-                        std::to_string(count) + " blocks, as many as the tensors are of");
+        settings.refuse(key, joined_text({types->size(), " blocks"}),
+                        joined_text({count, " blocks, as many as the tensors are of"}));
     }
     for (std::size_t i = 0; i < count; ++i) {
         const std::size_t at = up ? count - 1 - i : i;
@@ -123,8 +123,8 @@ inline void check_block_types(settings_reader& settings, const unet_config& conf
         const std::string& name = (*types)[i];
         const auto block = parse_block(settings, key, name, up ? "Up" : "Down");
         const auto contradicts = [&](const std::string& found) {
-            settings.refuse(key, in_quotes(name) + " at position " + std::to_string(i),
-                            "a block " + found + ", as the checkpoint's tensors have it");
+            settings.refuse(key, joined_text({in_quotes(name), " at position ", i}),
+                            joined_text({"a block ", found, ", as the checkpoint's tensors have it"}));
         };
         const bool attention = up ? level.attention_up : level.attention;
         if (block.attention != attention) {
@@ -156,7 +156,7 @@ inline void read_diffusers_heads(settings_reader& settings, const checkpoint& fi
     };
     // The rows of an attention's queries are the one thing that tensors tell about heads.
     const auto rows_of = [&](const std::string& name) {
-        const std::string query = name + words.qkv.front() + ".weight";
+        const std::string query = joined_text({name, words.qkv.front(), ".weight"});
         const auto found = file.tensors.find(query);
         return found == file.tensors.end() || found->second.shape.empty() ? std::int64_t{-1} : found->second.shape[0];
     };
@@ -184,10 +184,9 @@ inline void read_diffusers_heads(settings_reader& settings, const checkpoint& fi
     if (const auto wrong = std::find_if_not(attentions.begin(), attentions.end(), fits); wrong != attentions.end()) {
         settings.refuse("attention_head_dim",
                         wrong->second == 0 // what that class makes of heads wider than that, and cannot run
-                            ? "at most the " + std::to_string(wrong->first) + " channels that attention is over"
-                            : "a width of heads that makes queries of " + std::to_string(wrong->second) +
-                                  " channels from " + std::to_string(wrong->first) +
-                                  ", as the checkpoint's tensors do");
+                            ? joined_text({"at most the ", wrong->first, " channels that attention is over"})
+                            : joined_text({"a width of heads that makes queries of ", wrong->second, " channels from ",
+                                           wrong->first, ", as the checkpoint's tensors do"}));
     }
     for (unet_level& level : config.levels) {
         level.heads = heads_of(level.channels);
@@ -222,18 +221,18 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
         settings.expect("mid_block_type", std::optional<std::string>(middle ? "UNetMidBlock2D" : "null"),
                         std::string(config.middle ? "UNetMidBlock2D" : "null"));
     } else if (!config.middle) {
-        settings.refuse("mid_block_type", "null, as the file has no " + words.middle[0]);
+        settings.refuse("mid_block_type", joined_text({"null, as the file has no ", words.middle[0]}));
     }
     const auto attention = settings.boolean("add_attention");
     if (config.middle) {
         settings.expect("add_attention", attention, config.middle_attention);
         if (!attention && !config.middle_attention) {
             settings.refuse("add_attention", "not given, which means true",
-                            "false, as the file has no " + words.middle[1]);
+                            joined_text({"false, as the file has no ", words.middle[1]}));
         }
     }
     if (config.middle_groups && !config.scale_shift_norm) {
-        required_shape(file, words.middle[1] + words.attention_norm + ".weight", 1, words.family);
+        required_shape(file, joined_text({words.middle[1], words.attention_norm, ".weight"}), 1, words.family);
     }
     config.middle_divisor = settings.number("mid_block_scale_factor").value_or(1.0);
     if (!(std::fabs(config.middle_divisor) >= 1e-6 && std::fabs(config.middle_divisor) <= 1e6)) {
@@ -251,7 +250,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
     const int half = config.model_channels / 2; // 0: no sinusoids at all
     if (std::fabs(config.frequency_shift) > 1e6 || (half > 0 && std::fabs(half - config.frequency_shift) < 1e-6)) {
         settings.refuse("freq_shift",
-                        "a number other than half of the first block_out_channels, " + std::to_string(half));
+                        joined_text({"a number other than half of the first block_out_channels, ", half}));
     }
     if (settings.has("num_class_embeds")) {
         settings.expect("num_class_embeds", std::optional(settings.integer("num_class_embeds").value_or(0)),
@@ -281,7 +280,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
     if (const auto groups = settings.integer("attn_norm_num_groups"); groups && config.middle_attention) {
         if (config.middle_groups) {
             settings.refuse("attn_norm_num_groups",
-                            "null, as the file has no " + words.middle[1] + words.attention_norm);
+                            joined_text({"null, as the file has no ", words.middle[1], words.attention_norm}));
         }
         check_groups(settings, "attn_norm_num_groups", *groups, config, config.levels.size() - 1);
         config.middle_groups = *groups;
@@ -298,7 +297,7 @@ inline void read_diffusers_network(settings_reader& settings, const checkpoint& 
         if ((*sizes)[0] == (*sizes)[1]) {
             about.image_size = sizes->front();
         } else {
-            about.remarks.push_back("trained at " + std::to_string((*sizes)[1]) + "x" + std::to_string((*sizes)[0]));
+            about.remarks.push_back(joined_text({"trained at ", (*sizes)[1], "x", (*sizes)[0]}));
         }
     }
     // Settings of training and of averaged weights (EMA): they change nothing here.
@@ -342,16 +341,17 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
                                                          "LCM",
                                                          "TCD"};
         const bool accepted = std::any_of(known.begin(), known.end(), [&](std::string_view start) {
-            return *name == std::string(start) + "Scheduler";
+            return *name == joined_text({std::string(start), "Scheduler"});
         });
         if (!accepted) {
             settings.refuse("_class_name", "a scheduler with betas, as DDPMScheduler, DDIMScheduler, RePaintScheduler");
         }
         result.scheduler.ddim = *name == "DDIMScheduler";
         if (*name != "DDPMScheduler" && *name != "DDIMScheduler" && *name != "RePaintScheduler") {
-            remarks.push_back("the system diffusers samples with the steps of DDPMScheduler, or with an eta of "
-                              "DDIMScheduler, not with those of " +
-                              *name);
+            remarks.push_back(
+                joined_text({"the system diffusers samples with the steps of DDPMScheduler, or with an eta of "
+                             "DDIMScheduler, not with those of ",
+                             *name}));
         }
     }
     beta_schedule betas;
@@ -367,8 +367,8 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
     about.schedule = settings.string("beta_schedule").value_or("linear");
     if (const auto trained = settings.numbers("trained_betas")) {
         if (steps && trained->size() != static_cast<std::size_t>(*steps)) {
-            settings.refuse("trained_betas", std::to_string(trained->size()) + " numbers",
-                            std::to_string(*steps) + " of them, as num_train_timesteps says");
+            settings.refuse("trained_betas", joined_text({trained->size(), " numbers"}),
+                            joined_text({*steps, " of them, as num_train_timesteps says"}));
         }
         betas = {};
         betas.kind = beta_kind::listed;
@@ -380,7 +380,7 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
     if (betas.ends_in_noise) {
         about.schedule += " rescaled to end in noise";
     }
-    about.schedule += ", " + std::to_string(result.training.size()) + " steps";
+    about.schedule += joined_text({", ", result.training.size(), " steps"});
     result.reading.prediction = read_prediction(settings);
     // fixed_small_log and fixed_large_log give the variance by way of its logarithm. For diffusers `learned` is the
     // variance itself.
@@ -423,18 +423,19 @@ inline diffusion_settings read_diffusers_scheduler(settings_reader& settings, co
 
 } // namespace detail
 
-REPAINT_INLINE bool is_diffusers(const checkpoint& file) {
+REPAINT_COLD bool is_diffusers(const checkpoint& file) {
     return detail::has_tensor(file, "conv_in.weight") && detail::has_tensor(file, "time_embedding.linear_1.weight");
 }
 
-REPAINT_INLINE family_model read_diffusers(const checkpoint& file, const diffusers_settings& from) {
+REPAINT_COLD family_model read_diffusers(const checkpoint& file, const diffusers_settings& from) {
     if (!is_diffusers(file)) {
-        throw format_error(detail::tensors_of(file) + " are not those of a diffusers UNet2DModel, which has "
-                                                      "conv_in.weight and time_embedding.linear_1.weight");
+        throw format_error(
+            joined_text({detail::tensors_of(file), " are not those of a diffusers UNet2DModel, which has "
+                                                   "conv_in.weight and time_embedding.linear_1.weight"}));
     }
     if (from.network == nullptr && from.given == nullptr) {
-        throw format_error(shown(file.path) +
-                           ": a diffusers UNet2DModel needs its config.json beside the weights, there is none");
+        throw format_error(joined_text(
+            {shown(file.path), ": a diffusers UNet2DModel needs its config.json beside the weights, there is none"}));
     }
     family_model result;
     auto& about = result.description;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/attention_block.hpp>
 #include <repaint/model/folded_weights.hpp>
 #include <repaint/model/residual_block.hpp>
@@ -22,7 +24,7 @@ template <network_backend B> struct network_embedding { std::vector<tensor_of<B>
 template <network_backend B> class encoder {
 public:
     /// Takes its weights under "input_blocks" and "middle_block".
-    encoder(B& b, const unet_config& config, weight_map& weights);
+    REPAINT_SETUP encoder(B& b, const unet_config& config, weight_map& weights);
 
     /// The channels after the first convolution and after each step down. The middle block keeps the last number.
     [[nodiscard]] const std::vector<int>& step_channels() const { return step_channels_; }
@@ -69,11 +71,12 @@ template <network_backend B> encoder<B>::encoder(B& b, const unet_config& config
         for (int i = 0; i < blocks; ++i) {
             const std::string name = config.input_block(level, i);
             auto& next = steps_.emplace_back();
-            next.residual.emplace(b, config, weights, name + ".0", channels, config.levels[level].channels);
+            next.residual.emplace(b, config, weights, joined_text({name, ".0"}), channels,
+                                  config.levels[level].channels);
             channels = config.levels[level].channels;
             if (config.levels[level].attention) {
-                next.attention.emplace(b, config, weights, name + ".1", channels, config.attention_at(level, name),
-                                       config.norm_groups);
+                next.attention.emplace(b, config, weights, joined_text({name, ".1"}), channels,
+                                       config.attention_at(level, name), config.norm_groups);
             }
             step_channels_.push_back(channels);
         }
@@ -81,11 +84,12 @@ template <network_backend B> encoder<B>::encoder(B& b, const unet_config& config
             const std::string name = config.input_block(level, blocks);
             auto& next = steps_.emplace_back();
             if (config.residual_down_at(level)) {
-                next.residual.emplace(b, config, weights, name + ".0", channels, channels, resampling::average_down);
+                next.residual.emplace(b, config, weights, joined_text({name, ".0"}), channels, channels,
+                                      resampling::average_down);
             } else {
-                const auto kernels = weights.take(name + ".0.op.weight", {channels, channels, 3, 3});
+                const auto kernels = weights.take(joined_text({name, ".0.op.weight"}), {channels, channels, 3, 3});
                 next.strided = b.pack_conv2d(config.pad_end_only ? detail::padded_in_front(kernels) : kernels,
-                                             weights.take(name + ".0.op.bias", {channels, 1, 1, 1}));
+                                             weights.take(joined_text({name, ".0.op.bias"}), {channels, 1, 1, 1}));
             }
             step_channels_.push_back(channels);
         }

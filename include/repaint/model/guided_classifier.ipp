@@ -41,8 +41,8 @@ inline classifier_pool pool_of(const checkpoint& file) {
     if (has_tensor(file, "out.0.weight") && has_tensor(file, "out.2.weight")) {
         return classifier_pool::spatial;
     }
-    throw format_error(shown(file.path) + ": there is no head of a guided-diffusion classifier, neither "
-                                          "out.2.positional_embedding nor out.3.weight nor out.2.weight");
+    throw format_error(joined_text({shown(file.path), ": there is no head of a guided-diffusion classifier, neither "
+                                                      "out.2.positional_embedding nor out.3.weight nor out.2.weight"}));
 }
 
 /// True when levels of `depth` residual blocks and one halving block explain the tensors: channels change and attention
@@ -52,17 +52,17 @@ inline bool explains(const checkpoint& file, int blocks, int depth) {
         return false;
     }
     for (int i = 1; i < blocks; ++i) {
-        const std::string name = "input_blocks." + std::to_string(i);
+        const std::string name = joined_text({"input_blocks.", i});
         const int within = (i - 1) % (depth + 1); // depth: the one that halves
-        const bool attends = has_tensor(file, name + ".1.qkv.weight");
-        const bool leading = has_tensor(file, "input_blocks." + std::to_string(i - within) + ".1.qkv.weight");
+        const bool attends = has_tensor(file, joined_text({name, ".1.qkv.weight"}));
+        const bool leading = has_tensor(file, joined_text({"input_blocks.", i - within, ".1.qkv.weight"}));
         if (within == depth ? attends : attends != leading) {
             return false;
         }
-        if (within != 0 && has_tensor(file, name + ".0.skip_connection.weight")) {
+        if (within != 0 && has_tensor(file, joined_text({name, ".0.skip_connection.weight"}))) {
             return false;
         }
-        if (within != depth && has_tensor(file, name + ".0.op.weight")) {
+        if (within != depth && has_tensor(file, joined_text({name, ".0.op.weight"}))) {
             return false;
         }
     }
@@ -77,7 +77,7 @@ inline std::vector<int> possible_depths(const checkpoint& file, int blocks) {
         candidates.push_back(depth);
     }
     for (int i = 1; i < blocks; ++i) {
-        if (has_tensor(file, "input_blocks." + std::to_string(i) + ".0.op.weight")) {
+        if (has_tensor(file, joined_text({"input_blocks.", i, ".0.op.weight"}))) {
             candidates = {i - 1}; // the halving block ends the first level
             break;
         }
@@ -86,8 +86,8 @@ inline std::vector<int> possible_depths(const checkpoint& file, int blocks) {
     std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(found),
                  [&](int depth) { return explains(file, blocks, depth); });
     if (found.empty()) {
-        throw format_error(shown(file.path) + ": its " + std::to_string(blocks) +
-                           " input_blocks do not divide into levels of a guided-diffusion classifier");
+        throw format_error(joined_text({shown(file.path), ": its ", blocks,
+                                        " input_blocks do not divide into levels of a guided-diffusion classifier"}));
     }
     return found;
 }
@@ -103,8 +103,8 @@ inline std::string alternatives(std::vector<int> values) {
     return text;
 }
 
-REPAINT_INLINE int classifier_depth(const checkpoint& file, int blocks, int side, int image_size,
-                                    official_settings& given, std::vector<std::string>& remarks) {
+REPAINT_COLD int classifier_depth(const checkpoint& file, int blocks, int side, int image_size,
+                                  official_settings& given, std::vector<std::string>& remarks) {
     std::vector<int> depths = possible_depths(file, blocks);
     if (side > 0 && image_size > 0) {
         std::vector<int> sizes;
@@ -117,22 +117,24 @@ REPAINT_INLINE int classifier_depth(const checkpoint& file, int blocks, int side
         }
         if (fitting.empty()) {
             if (given.find("image_size") != nullptr) {
-                given.refuse("image_size", alternatives(sizes) + ", as its attention pooling is over " +
-                                               std::to_string(side) + "x" + std::to_string(side) + " positions");
+                given.refuse("image_size", joined_text({alternatives(sizes), ", as its attention pooling is over ",
+                                                        side, "x", side, " positions"}));
             }
-            throw format_error(shown(file.path) + ": the classifier is for pictures of " + alternatives(sizes) +
-                               " rows and columns, the network to guide for " + std::to_string(image_size));
+            throw format_error(
+                joined_text({shown(file.path), ": the classifier is for pictures of ", alternatives(sizes),
+                             " rows and columns, the network to guide for ", image_size}));
         }
         depths = fitting;
     }
     const auto said = given.integer("classifier_depth");
     if (said && std::find(depths.begin(), depths.end(), *said) == depths.end()) {
         given.refuse("classifier_depth",
-                     alternatives(depths) + ", as its " + std::to_string(blocks) + " input_blocks show");
+                     joined_text({alternatives(depths), ", as its ", blocks, " input_blocks show"}));
     }
     if (!said && depths.size() > 1) {
-        remarks.push_back("classifier_depth " + std::to_string(depths.front()) +
-                          " is assumed; tensors do not tell the levels apart, a JSON does (--classifier-config)");
+        remarks.push_back(
+            joined_text({"classifier_depth ", depths.front(),
+                         " is assumed; tensors do not tell the levels apart, a JSON does (--classifier-config)"}));
     }
     return said.value_or(depths.front());
 }
@@ -142,8 +144,8 @@ inline int pooled_side(const checkpoint& file) {
     const int tokens = classifier_shape(file, "out.2.positional_embedding", 2)[1];
     const auto side = static_cast<int>(std::lround(std::sqrt(tokens - 1)));
     if (side < 1 || side * side + 1 != tokens) {
-        throw format_error(shown(file.path) + ": out.2.positional_embedding has " + std::to_string(tokens) +
-                           " positions, expected one more than a square");
+        throw format_error(joined_text({shown(file.path), ": out.2.positional_embedding has ", tokens,
+                                        " positions, expected one more than a square"}));
     }
     return side;
 }
@@ -160,17 +162,17 @@ inline classifier_config infer_guided_classifier(const checkpoint& file, classif
     body.head_channels = 64; // create_classifier always has heads of 64 channels
     body.res_blocks = depth;
     for (int level = 0; level < count_blocks(file, "input_blocks") / (depth + 1); ++level) {
-        const std::string name = "input_blocks." + std::to_string(1 + level * (depth + 1));
-        const int channels = classifier_shape(file, name + ".0.in_layers.2.weight", 4)[0];
+        const std::string name = joined_text({"input_blocks.", 1 + level * (depth + 1)});
+        const int channels = classifier_shape(file, joined_text({name, ".0.in_layers.2.weight"}), 4)[0];
         if (channels % body.norm_groups != 0) {
-            throw format_error(shown(file.path) + ": " + name + " has " + std::to_string(channels) +
-                               " channels, a guided-diffusion classifier normalises in groups of " +
-                               std::to_string(body.norm_groups));
+            throw format_error(
+                joined_text({shown(file.path), ": ", name, " has ", channels,
+                             " channels, a guided-diffusion classifier normalises in groups of ", body.norm_groups}));
         }
-        body.levels.push_back({channels, has_tensor(file, name + ".1.qkv.weight")});
+        body.levels.push_back({channels, has_tensor(file, joined_text({name, ".1.qkv.weight"}))});
     }
     body.resblock_updown =
-        body.levels.size() > 1 && !has_tensor(file, "input_blocks." + std::to_string(depth + 1) + ".0.op.weight");
+        body.levels.size() > 1 && !has_tensor(file, joined_text({"input_blocks.", depth + 1, ".0.op.weight"}));
     body.scale_shift_norm =
         classifier_shape(file, "input_blocks.1.0.emb_layers.1.weight", 2)[0] == 2 * body.levels.front().channels;
     result.image_size = side == 0 ? 0 : side * body.size_multiple();
@@ -190,8 +192,8 @@ inline classifier_config infer_guided_classifier(const checkpoint& file, classif
 inline void check_classifier(official_settings& given, const classifier_config& found, int image_size) {
     const unet_config& body = found.body;
     if (image_size % body.size_multiple() != 0 && given.find("image_size") != nullptr) {
-        given.refuse("image_size", "multiples of " + std::to_string(body.size_multiple()) + ", as the classifier has " +
-                                       std::to_string(body.levels.size()) + " levels");
+        given.refuse("image_size", joined_text({"multiples of ", body.size_multiple(), ", as the classifier has ",
+                                                body.levels.size(), " levels"}));
     }
     given.expect("classifier_width", given.integer("classifier_width"), body.model_channels);
     const auto pool = given.choice<classifier_pool>("classifier_pool", {{"adaptive", classifier_pool::adaptive},
@@ -217,20 +219,21 @@ inline void check_classifier(official_settings& given, const classifier_config& 
 
 } // namespace detail
 
-REPAINT_INLINE bool is_guided_classifier(const checkpoint& file) {
+REPAINT_COLD bool is_guided_classifier(const checkpoint& file) {
     return is_guided_diffusion(file) && !detail::has_prefix(file, "output_blocks.");
 }
 
-REPAINT_INLINE std::pair<classifier_config, model_description>
+REPAINT_COLD std::pair<classifier_config, model_description>
 read_guided_classifier(const checkpoint& file, const json_value* settings, int image_size) {
     using namespace detail;
     if (!is_guided_diffusion(file)) {
-        throw format_error(
-            tensors_of(file) + " are not those of a guided-diffusion classifier, there is no tensor " +
-            (has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight"));
+        throw format_error(joined_text(
+            {tensors_of(file), " are not those of a guided-diffusion classifier, there is no tensor ",
+             (has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight")}));
     }
     if (!is_guided_classifier(file)) {
-        throw format_error(shown(file.path) + ": there are output_blocks, as in a U-Net; a classifier is needed");
+        throw format_error(
+            joined_text({shown(file.path), ": there are output_blocks, as in a U-Net; a classifier is needed"}));
     }
     official_settings given(settings);
     model_description about;
@@ -249,16 +252,17 @@ read_guided_classifier(const checkpoint& file, const json_value* settings, int i
     const auto unknown = given.unknown();
     for (const auto& key : std::set<std::string>(unknown.begin(), unknown.end())) {
         if (key.starts_with("classifier")) {
-            about.remarks.push_back("the setting " + printable(key) + " is not known here and was ignored");
+            about.remarks.push_back(
+                joined_text({"the setting ", printable(key), " is not known here and was ignored"}));
         }
     }
-    about.family = "guided-diffusion classifier, " + to_string(result.pool) + " pool, " +
-                   std::to_string(result.classes) + " classes";
+    about.family =
+        joined_text({"guided-diffusion classifier, ", to_string(result.pool), " pool, ", result.classes, " classes"});
     about.image_size = size > 0 ? size : result.image_size;
     return {std::move(result), std::move(about)};
 }
 
-REPAINT_INLINE opened_classifier open_classifier(const model_files& files, int image_size) {
+REPAINT_COLD opened_classifier open_classifier(const model_files& files, int image_size) {
     checkpoint file = read_checkpoint(files.weights);
     model_description found;
     const auto settings = detail::find_settings(files, found);

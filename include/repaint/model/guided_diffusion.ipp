@@ -27,7 +27,7 @@ namespace detail {
 /// The architecture as far as names and shapes tell it. Throws format_error, naming the tensor, when names and shapes
 /// do not describe a guided-diffusion U-Net.
 inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
-    const auto block = [](const char* side, int index) { return std::string(side) + "." + std::to_string(index); };
+    const auto block = [](const char* side, int index) { return joined_text({std::string(side), ".", index}); };
     unet_config config;
     config.in_channels = required_shape(file, "input_blocks.0.0.weight", 4)[1];
     config.model_channels = required_shape(file, "time_embed.0.weight", 2)[1];
@@ -44,7 +44,8 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
         const bool upsamples = [&] {
             for (const char* child : {".1", ".2"}) {
                 const std::string name = block("output_blocks", i) + child;
-                if (has_tensor(file, name + ".conv.weight") || has_tensor(file, name + ".in_layers.0.weight")) {
+                if (has_tensor(file, joined_text({name, ".conv.weight"})) ||
+                    has_tensor(file, joined_text({name, ".in_layers.0.weight"}))) {
                     return true;
                 }
             }
@@ -56,32 +57,32 @@ inline unet_config infer_guided_diffusion_network(const checkpoint& file) {
         }
     }
     if (config.res_blocks < 1 || outputs % (config.res_blocks + 1) != 0) {
-        throw format_error(shown(file.path) + ": its " + std::to_string(outputs) +
-                           " output_blocks do not divide into levels of a guided-diffusion U-Net");
+        throw format_error(joined_text({shown(file.path), ": its ", outputs,
+                                        " output_blocks do not divide into levels of a guided-diffusion U-Net"}));
     }
     const int levels = outputs / (config.res_blocks + 1);
     if (levels > most_levels) {
-        throw format_error(shown(file.path) + ": a U-Net of " + std::to_string(levels) + " levels was found, at most " +
-                           std::to_string(most_levels) + " are accepted");
+        throw format_error(joined_text(
+            {shown(file.path), ": a U-Net of ", levels, " levels was found, at most ", most_levels, " are accepted"}));
     }
     for (int level = 0; level < levels; ++level) {
         const std::string name = block("input_blocks", 1 + level * (config.res_blocks + 1));
-        const int channels = required_shape(file, name + ".0.in_layers.2.weight", 4)[0];
+        const int channels = required_shape(file, joined_text({name, ".0.in_layers.2.weight"}), 4)[0];
         if (channels % config.norm_groups != 0) {
-            throw format_error(shown(file.path) + ": " + name + " has " + std::to_string(channels) +
-                               " channels, a guided-diffusion U-Net normalises in groups of " +
-                               std::to_string(config.norm_groups));
+            throw format_error(
+                joined_text({shown(file.path), ": ", name, " has ", channels,
+                             " channels, a guided-diffusion U-Net normalises in groups of ", config.norm_groups}));
         }
-        config.levels.push_back({channels, has_tensor(file, name + ".1.qkv.weight")});
+        config.levels.push_back({channels, has_tensor(file, joined_text({name, ".1.qkv.weight"}))});
     }
     config.resblock_updown =
-        levels > 1 && !has_tensor(file, block("input_blocks", config.res_blocks + 1) + ".0.op.weight");
+        levels > 1 && !has_tensor(file, joined_text({block("input_blocks", config.res_blocks + 1), ".0.op.weight"}));
     const int embedded = required_shape(file, "input_blocks.1.0.emb_layers.1.weight", 2)[0];
     config.scale_shift_norm = embedded == 2 * config.levels.front().channels;
     return config;
 }
 
-REPAINT_INLINE official_settings::official_settings(const json_value* root) : given_(root != nullptr) {
+REPAINT_COLD official_settings::official_settings(const json_value* root) : given_(root != nullptr) {
     if (root == nullptr) {
         return;
     }
@@ -95,8 +96,8 @@ REPAINT_INLINE official_settings::official_settings(const json_value* root) : gi
     }
 }
 
-REPAINT_INLINE std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size,
-                                                   const unet_config& config) {
+REPAINT_COLD std::vector<int> listed_resolutions(const std::vector<double>& resolutions, int image_size,
+                                                 const unet_config& config) {
     std::vector<int> sides;
     for (std::size_t level = 0; level < config.levels.size(); ++level) {
         const int factor = 1 << level;
@@ -110,7 +111,7 @@ REPAINT_INLINE std::vector<int> listed_resolutions(const std::vector<double>& re
     return sides;
 }
 
-REPAINT_INLINE std::vector<int> attention_resolutions(int image_size, const unet_config& config) {
+REPAINT_COLD std::vector<int> attention_resolutions(int image_size, const unet_config& config) {
     std::vector<int> sides;
     for (std::size_t level = 0; level < config.levels.size(); ++level) {
         if (config.levels[level].attention) {
@@ -178,7 +179,8 @@ inline void read_attention(official_settings& settings, unet_config& config, std
     } else if (published != nullptr) {
         config.heads = published->heads;
         config.head_channels = published->head_channels;
-        remarks.push_back(std::string("attention heads as in the published ") + published->name + " network");
+        remarks.push_back(
+            joined_text({std::string("attention heads as in the published "), published->name, " network"}));
     } else {
         remarks.emplace_back("num_heads 4 is assumed; tensors do not tell the heads, a JSON does (--config)");
     }
@@ -262,7 +264,7 @@ inline diffusion_settings read_diffusion(official_settings& settings, const unet
     result.reading.clip = settings.boolean("clip_denoised").value_or(true);
     result.data_range = read_data_range(settings);
     result.training = official_schedule(settings, about.schedule);
-    about.schedule += ", " + std::to_string(result.training.size()) + " steps";
+    about.schedule += joined_text({", ", result.training.size(), " steps"});
     if (settings.boolean("rescale_timesteps").value_or(false)) {
         result.timestep_scale = 1000.0 / result.training.size();
     }
@@ -271,21 +273,23 @@ inline diffusion_settings read_diffusion(official_settings& settings, const unet
 
 } // namespace detail
 
-REPAINT_INLINE bool is_guided_diffusion(const checkpoint& file) {
+REPAINT_COLD bool is_guided_diffusion(const checkpoint& file) {
     return detail::has_tensor(file, "input_blocks.0.0.weight") && detail::has_tensor(file, "time_embed.0.weight");
 }
 
-REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
+REPAINT_COLD family_model read_guided_diffusion(const checkpoint& file, const json_value* settings) {
     if (!is_guided_diffusion(file)) {
-        throw format_error(
-            shown(file.path) + ": not a guided-diffusion U-Net, there is no tensor " +
-            (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight") +
-            " among its " + std::to_string(file.tensors.size()) +
-            (file.tensors.empty() ? "" : " (the first is " + printable(file.tensors.begin()->first) + ")"));
+        throw format_error(joined_text(
+            {shown(file.path), ": not a guided-diffusion U-Net, there is no tensor ",
+             (detail::has_tensor(file, "input_blocks.0.0.weight") ? "time_embed.0.weight" : "input_blocks.0.0.weight"),
+             " among its ", file.tensors.size(),
+             (file.tensors.empty() ? ""
+                                   : joined_text({" (the first is ", printable(file.tensors.begin()->first), ")"}))}));
     }
     if (!detail::has_tensor(file, "output_blocks.0.0.in_layers.0.weight")) {
-        throw format_error(shown(file.path) +
-                           ": there are input_blocks but no output_blocks, as in a classifier; a U-Net is needed");
+        throw format_error(
+            joined_text({shown(file.path),
+                         ": there are input_blocks but no output_blocks, as in a classifier; a U-Net is needed"}));
     }
     family_model result;
     auto& remarks = result.description.remarks;
@@ -295,9 +299,9 @@ REPAINT_INLINE family_model read_guided_diffusion(const checkpoint& file, const 
     detail::read_attention(given, result.network, remarks);
     if (result.network.out_channels != result.network.in_channels &&
         result.network.out_channels != 2 * result.network.in_channels) {
-        throw format_error(shown(file.path) + ": the network returns " + std::to_string(result.network.out_channels) +
-                           " channels for images of " + std::to_string(result.network.in_channels) +
-                           ", expected as many or twice as many");
+        throw format_error(joined_text({shown(file.path), ": the network returns ", result.network.out_channels,
+                                        " channels for images of ", result.network.in_channels,
+                                        ", expected as many or twice as many"}));
     }
     result.diffusion = detail::read_diffusion(given, result.network, result.description);
 

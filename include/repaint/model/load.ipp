@@ -46,7 +46,7 @@ inline std::optional<json_value> find_settings(const model_files& files, model_d
     if (!config) {
         return std::nullopt;
     }
-    about.remarks.insert(about.remarks.begin(), "settings from " + shown(*config));
+    about.remarks.insert(about.remarks.begin(), joined_text({"settings from ", shown(*config)}));
     return read_json(*config);
 }
 
@@ -67,13 +67,13 @@ inline void check_pipeline(const json_value& index, std::vector<std::string>& re
     if (unet != nullptr && unet->is_array() && unet->as_array().size() == 2 && unet->as_array()[1].is_string()) {
         const std::string& name = unet->as_array()[1].as_string();
         if (name != "UNet2DModel" && name != "UNetUnconditionalModel") {
-            throw format_error(unet->place() + "unet is " + in_quotes(name) + ", accepted: UNet2DModel");
+            throw format_error(joined_text({unet->place(), "unet is ", in_quotes(name), ", accepted: UNet2DModel"}));
         }
     }
     for (const char* part : {"vae", "vqvae"}) {
         if (const json_value* codec = index.find(part); codec != nullptr && codec->is_array()) {
-            remarks.push_back(std::string("the pipeline decodes what the network paints with a ") + part +
-                              ", which this library does not: pictures are of latents");
+            remarks.push_back(joined_text({std::string("the pipeline decodes what the network paints with a "), part,
+                                           ", which this library does not: pictures are of latents"}));
         }
     }
 }
@@ -90,7 +90,8 @@ inline family_model read_family(const checkpoint& file, const model_files& files
         std::optional<json_value> json;
         if (path) {
             json = read_json(*path);
-            found.remarks.push_back("settings from " + shown(std::filesystem::path(*path).lexically_normal()));
+            found.remarks.push_back(
+                joined_text({"settings from ", shown(std::filesystem::path(*path).lexically_normal())}));
         }
         return json;
     };
@@ -107,16 +108,17 @@ inline family_model read_family(const checkpoint& file, const model_files& files
             auto json = read_json(where.bundle[i]);
             if (json.is_object() && bundle_network(json) != nullptr) {
                 settings = std::move(json);
-                found.remarks.push_back("settings from " +
-                                        shown(std::filesystem::path(where.bundle[i]).lexically_normal()));
+                found.remarks.push_back(
+                    joined_text({"settings from ", shown(std::filesystem::path(where.bundle[i]).lexically_normal())}));
             }
         }
         result = read_monai(file, given());
     } else if (is_guided_diffusion(file) || has_prefix(file, "input_blocks.")) {
         result = read_guided_diffusion(file, given());
     } else {
-        throw format_error(tensors_of(file) + " are not those of a guided-diffusion U-Net, a diffusers UNet2DModel or "
-                                              "a MONAI DiffusionModelUNet");
+        throw format_error(
+            joined_text({tensors_of(file), " are not those of a guided-diffusion U-Net, a diffusers UNet2DModel or "
+                                           "a MONAI DiffusionModelUNet"}));
     }
     auto& remarks = result.description.remarks;
     remarks.insert(remarks.begin(), found.remarks.begin(), found.remarks.end());
@@ -125,7 +127,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
 
 } // namespace detail
 
-REPAINT_INLINE opened_model open_model(const model_files& files) {
+REPAINT_COLD opened_model open_model(const model_files& files) {
     const model_location where = locate_model(files.weights);
     checkpoint file = read_checkpoint(where.weights);
     auto read = detail::read_family(file, files, where);

@@ -69,24 +69,25 @@ inline void add_diffusers_settings(model_location& found, const std::filesystem:
 inline std::optional<std::filesystem::path> diffusers_weights(const std::filesystem::path& folder,
                                                               std::vector<std::string>& remarks) {
     const std::string stem = "diffusion_pytorch_model";
-    if (auto plain = first_file({folder / (stem + ".safetensors"), folder / (stem + ".safetensors.index.json"),
-                                 folder / (stem + ".bin"), folder / (stem + ".bin.index.json")})) {
+    if (auto plain = first_file(
+            {folder / (joined_text({stem, ".safetensors"})), folder / (joined_text({stem, ".safetensors.index.json"})),
+             folder / (joined_text({stem, ".bin"})), folder / (joined_text({stem, ".bin.index.json"}))})) {
         return plain;
     }
     const auto variants = files_in(folder, [&](const std::string& name) {
         const bool shard = name.find("-of-") != std::string::npos;
         const bool index = name.find(".index.") != std::string::npos && name.ends_with(".json");
-        return name.starts_with(stem + ".") && !shard && (index || is_weights_name(name));
+        return name.starts_with(joined_text({stem, "."})) && !shard && (index || is_weights_name(name));
     });
     if (variants.empty()) {
         return std::nullopt;
     }
     if (variants.size() > 1) {
-        throw format_error(shown(folder) + ": has " + std::to_string(variants.size()) +
-                           " variants of diffusion_pytorch_model (" + shown(variants.front().filename()) + ", " +
-                           shown(variants[1].filename()) + "): give one of the files");
+        throw format_error(joined_text({shown(folder), ": has ", variants.size(),
+                                        " variants of diffusion_pytorch_model (", shown(variants.front().filename()),
+                                        ", ", shown(variants[1].filename()), "): give one of the files"}));
     }
-    remarks.push_back("the weights are the variant " + shown(variants.front().filename()));
+    remarks.push_back(joined_text({"the weights are the variant ", shown(variants.front().filename())}));
     return variants.front();
 }
 
@@ -96,8 +97,9 @@ inline model_location locate_bundle(const std::filesystem::path& folder) {
     const auto usual = first_file(
         {folder / "models" / "model.pt", folder / "models" / "model.pth", folder / "models" / "model.safetensors"});
     if (!usual && candidates.size() != 1) {
-        throw format_error(shown(folder) + ": a MONAI bundle needs its weights as models/model.pt, there are " +
-                           std::to_string(candidates.size()) + " other files of weights");
+        throw format_error(
+            joined_text({shown(folder), ": a MONAI bundle needs its weights as models/model.pt, there are ",
+                         candidates.size(), " other files of weights"}));
     }
     found.weights = usual ? *usual : candidates.front();
     return found;
@@ -120,7 +122,7 @@ inline void add_bundle_settings(model_location& found, const std::filesystem::pa
 
 } // namespace detail
 
-REPAINT_INLINE model_location locate_model(const std::string& given) {
+REPAINT_COLD model_location locate_model(const std::string& given) {
     using namespace detail;
     namespace fs = std::filesystem;
     fs::path path = given;
@@ -161,9 +163,10 @@ REPAINT_INLINE model_location locate_model(const std::string& given) {
         add_diffusers_settings(found, path);
         return found;
     }
-    throw format_error(shown(given) + ": this folder holds no model, accepted are folders with "
-                                      "diffusion_pytorch_model.safetensors or .bin, in unet/ or directly (diffusers), "
-                                      "with models/model.pt (a MONAI bundle), or with one file of weights");
+    throw format_error(
+        joined_text({shown(given), ": this folder holds no model, accepted are folders with "
+                                   "diffusion_pytorch_model.safetensors or .bin, in unet/ or directly (diffusers), "
+                                   "with models/model.pt (a MONAI bundle), or with one file of weights"}));
 }
 
 } // namespace repaint

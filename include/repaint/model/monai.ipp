@@ -106,7 +106,7 @@ inline const json_value* bundle_part(const json_value& root, std::initializer_li
     return nullptr;
 }
 
-REPAINT_INLINE const json_value* bundle_network(const json_value& root) {
+REPAINT_COLD const json_value* bundle_network(const json_value& root) {
     return bundle_part(root, {"network_def", "network", "diffusion_def", "unet", "model"}, "DiffusionModelUNet");
 }
 
@@ -133,7 +133,7 @@ inline settings_reader monai_settings(const json_value* root, std::vector<std::s
         if (is_literal(value)) {
             settings.add(key, value);
         } else if (!key.starts_with('_')) {
-            remarks.push_back("the setting " + printable(key) + " is no literal value and was not read");
+            remarks.push_back(joined_text({"the setting ", printable(key), " is no literal value and was not read"}));
         }
     };
     (void)root->as_object(); // throws format_error when the file holds something else
@@ -159,8 +159,8 @@ inline settings_reader monai_settings(const json_value* root, std::vector<std::s
             const bool known =
                 name.ends_with("DDPMScheduler") || name.ends_with("DDIMScheduler") || name.ends_with("PNDMScheduler");
             if (!known) {
-                throw format_error(target->place() + "_target_ is " + in_quotes(name) +
-                                   ", accepted: DDPMScheduler, DDIMScheduler, PNDMScheduler");
+                throw format_error(joined_text({target->place(), "_target_ is ", in_quotes(name),
+                                                ", accepted: DDPMScheduler, DDIMScheduler, PNDMScheduler"}));
             }
         }
     }
@@ -171,14 +171,15 @@ inline settings_reader monai_settings(const json_value* root, std::vector<std::s
 inline void check_monai_kind(const checkpoint& file) {
     const auto& first = file.tensors.at("conv_in.conv.weight").shape;
     if (first.size() == 3 || first.size() == 5) {
-        throw format_error(shown(file.path) + ": the network is one for spatial_dims " +
-                           std::to_string(first.size() - 2) + ", accepted: 2");
+        throw format_error(joined_text(
+            {shown(file.path), ": the network is one for spatial_dims ", first.size() - 2, ", accepted: 2"}));
     }
     for (const auto& [name, tensor] : file.tensors) {
         if (name.find(".transformer_blocks.") != std::string::npos) {
-            throw format_error(shown(file.path) + ": the tensor " + printable(name) +
-                               " belongs to cross-attention (with_conditioning true), accepted are networks with "
-                               "with_conditioning false");
+            throw format_error(
+                joined_text({shown(file.path), ": the tensor ", printable(name),
+                             " belongs to cross-attention (with_conditioning true), accepted are networks with "
+                             "with_conditioning false"}));
         }
     }
 }
@@ -188,7 +189,7 @@ inline void check_monai_kind(const checkpoint& file) {
 [[noreturn]] inline void ask_for(const settings_reader& settings, const checkpoint& file, const char* key,
                                  const std::string& why, const std::string& accepted) {
     const std::string place = settings.place(key);
-    throw format_error((place.empty() ? shown(file.path) + ": " : place) + key +
+    throw format_error((place.empty() ? joined_text({shown(file.path), ": "}) : place) + key +
                        " is not given, the tensors do not tell it, and the class's own " + why +
                        ": give it in a JSON (--config, or beside the weights), accepted: " + accepted);
 }
@@ -203,7 +204,7 @@ inline void read_monai_heads(settings_reader& settings, const checkpoint& file, 
     };
     auto channels = settings.integers("num_head_channels", count);
     if (channels && channels->size() != count) {
-        settings.refuse("num_head_channels", "a number, or one for each of the " + std::to_string(count) + " levels");
+        settings.refuse("num_head_channels", joined_text({"a number, or one for each of the ", count, " levels"}));
     }
     if (!channels) {
         const std::vector<int> tutorial{128, 256, 256};
@@ -213,11 +214,11 @@ inline void read_monai_heads(settings_reader& settings, const checkpoint& file, 
         constexpr int usual = 8;
         for (std::size_t i = 0; i < count && !published; ++i) {
             if (attends(i) && config.levels[i].channels % usual != 0) {
-                ask_for(settings, file, "num_head_channels",
-                        std::to_string(usual) + " does not divide the " + std::to_string(config.levels[i].channels) +
-                            " channels of level " + std::to_string(i),
-                        "the channels of one attention head, or one number for each of the " + std::to_string(count) +
-                            " levels");
+                ask_for(
+                    settings, file, "num_head_channels",
+                    joined_text({usual, " does not divide the ", config.levels[i].channels, " channels of level ", i}),
+                    joined_text(
+                        {"the channels of one attention head, or one number for each of the ", count, " levels"}));
             }
         }
         channels = std::vector<int>(count, published ? 256 : usual);
@@ -232,8 +233,7 @@ inline void read_monai_heads(settings_reader& settings, const checkpoint& file, 
         const int heads = !attends(i) ? 1 : (width < 1 ? 0 : level.channels / width);
         if (heads < 1 || level.channels % heads != 0) {
             settings.refuse("num_head_channels", std::to_string(width),
-                            "a width that divides the " + std::to_string(level.channels) + " channels of level " +
-                                std::to_string(i));
+                            joined_text({"a width that divides the ", level.channels, " channels of level ", i}));
         }
         level.heads = attention_heads{heads, level.channels / heads};
     }
@@ -256,7 +256,7 @@ inline int monai_groups(settings_reader& settings, const checkpoint& file, const
     constexpr int usual = 32;
     if (common % usual != 0) {
         ask_for(settings, file, "norm_num_groups", "32 does not divide the channels of every level",
-                "a divisor of " + std::to_string(common));
+                joined_text({"a divisor of ", common}));
     }
     remarks.emplace_back("norm_num_groups is not given: 32, as the class has it; tensors do not tell it, a JSON does "
                          "(--config)");
@@ -267,7 +267,7 @@ inline int monai_groups(settings_reader& settings, const checkpoint& file, const
 /// release does.
 inline bool monai_projection(settings_reader& settings, const checkpoint& file, const block_words& words,
                              monai_release release, std::vector<std::string>& remarks) {
-    const bool there = has_tensor(file, words.middle[1] + words.projection + ".weight");
+    const bool there = has_tensor(file, joined_text({words.middle[1], words.projection, ".weight"}));
     enum class choice { apply, skip, from_file };
     const auto said = settings.choice<choice>(
         "output_projection", {{"apply", choice::apply}, {"skip", choice::skip}, {"auto", choice::from_file}});
@@ -275,13 +275,14 @@ inline bool monai_projection(settings_reader& settings, const checkpoint& file, 
     if (said && *said != choice::from_file) {
         if (*said == choice::apply && !there) {
             settings.refuse("output_projection",
-                            "skip, auto, as the file has no " + words.middle[1] + words.projection);
+                            joined_text({"skip, auto, as the file has no ", words.middle[1], words.projection}));
         }
         return *said == choice::apply;
     }
     if (!there) {
         if (fully_connected.value_or(false)) {
-            settings.refuse("include_fc", "false, as the file has no " + words.middle[1] + words.projection);
+            settings.refuse("include_fc",
+                            joined_text({"false, as the file has no ", words.middle[1], words.projection}));
         }
         return false;
     }
@@ -368,7 +369,7 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
         settings.refuse("s", "0 to 1");
     }
     set_betas(result, betas, settings, key);
-    about.schedule = settings.string(key).value_or("linear_beta") + ", " + std::to_string(betas.steps) + " steps";
+    about.schedule = joined_text({settings.string(key).value_or("linear_beta"), ", ", betas.steps, " steps"});
     result.reading.prediction = read_prediction(settings);
     const auto variance =
         settings.choice<variance_type>("variance_type", {{"fixed_small", variance_type::fixed_small},
@@ -399,7 +400,7 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
     result.scheduler.ends_clean = settings.boolean("set_alpha_to_one").value_or(true);
     for (const char* name : {"skip_prk_steps", "eta"}) {
         if (settings.find(name) != nullptr) {
-            remarks.push_back(std::string(name) + " is a setting of the sampler and was ignored");
+            remarks.push_back(joined_text({std::string(name), " is a setting of the sampler and was ignored"}));
         }
     }
     return result;
@@ -407,14 +408,15 @@ inline diffusion_settings read_monai_scheduler(settings_reader& settings, const 
 
 } // namespace detail
 
-REPAINT_INLINE bool is_monai(const checkpoint& file) {
+REPAINT_COLD bool is_monai(const checkpoint& file) {
     return detail::has_tensor(file, "conv_in.conv.weight") && detail::has_tensor(file, "time_embed.0.weight");
 }
 
-REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value* settings) {
+REPAINT_COLD family_model read_monai(const checkpoint& file, const json_value* settings) {
     if (!is_monai(file)) {
-        throw format_error(detail::tensors_of(file) + " are not those of a MONAI DiffusionModelUNet, which has "
-                                                      "conv_in.conv.weight and time_embed.0.weight");
+        throw format_error(
+            joined_text({detail::tensors_of(file), " are not those of a MONAI DiffusionModelUNet, which has "
+                                                   "conv_in.conv.weight and time_embed.0.weight"}));
     }
     detail::check_monai_kind(file);
     family_model result;
@@ -423,25 +425,24 @@ REPAINT_INLINE family_model read_monai(const checkpoint& file, const json_value*
     const auto words = detail::monai_words(file, release);
     result.network = detail::infer_blocks(file, words);
     // This class always has a middle block with attention and its norm.
-    for (const auto& name : {words.middle[0] + ".norm1", words.middle[1] + words.attention_norm}) {
-        detail::required_shape(file, name + ".weight", 1, words.family);
+    for (const auto& name : {joined_text({words.middle[0], ".norm1"}), words.middle[1] + words.attention_norm}) {
+        detail::required_shape(file, joined_text({name, ".weight"}), 1, words.family);
     }
     auto given = detail::monai_settings(settings, about.remarks);
     detail::read_monai_network(given, file, words, release, result.network, about);
     if (settings == nullptr) {
-        about.remarks.push_back(
-            std::string("no JSON was given: norm_eps 1e-6, ") +
-            (release == detail::monai_release::core && result.network.attention_projection ? "include_fc true, " : "") +
-            "linear betas from 1e-4 to 0.02 in 1000 steps and epsilon prediction are assumed");
+        about.remarks.push_back(joined_text(
+            {std::string("no JSON was given: norm_eps 1e-6, "),
+             (release == detail::monai_release::core && result.network.attention_projection ? "include_fc true, " : ""),
+             "linear betas from 1e-4 to 0.02 in 1000 steps and epsilon prediction are assumed"}));
     }
     result.diffusion = detail::read_monai_scheduler(given, result.network, release, about);
     if (settings != nullptr) {
         const std::string scheduler = detail::scheduler_class(*settings);
         result.diffusion.scheduler.ddim = scheduler == "DDIMScheduler";
         if (scheduler == "PNDMScheduler") {
-            about.remarks.emplace_back(
-                "the steps of a PNDMScheduler are not known here: the system monai makes those "
-                "of DDPMScheduler, or with an eta of DDIMScheduler");
+            about.remarks.emplace_back("the steps of a PNDMScheduler are not known here: the system monai makes those "
+                                       "of DDPMScheduler, or with an eta of DDIMScheduler");
         }
     }
     detail::remark_channels(result.network, about.remarks);

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/published.hpp>
 #include <repaint/model/unet_config.hpp>
 
@@ -15,7 +16,7 @@ namespace repaint {
 
 namespace detail {
 
-REPAINT_INLINE const published_network* find_published(const unet_config& config) {
+REPAINT_COLD const published_network* find_published(const unet_config& config) {
     for (const auto& candidate : published_networks) {
         std::array<int, 7> channels{};
         for (std::size_t i = 0; i < std::min(config.levels.size(), channels.size()); ++i) {
@@ -30,11 +31,11 @@ REPAINT_INLINE const published_network* find_published(const unet_config& config
     return nullptr;
 }
 
-REPAINT_INLINE unet_config published_config(std::string_view name, int classes) {
+REPAINT_COLD unet_config published_config(std::string_view name, int classes) {
     const auto from = std::find_if(published_networks.begin(), published_networks.end(),
                                    [name](const published_network& candidate) { return candidate.name == name; });
     if (from == published_networks.end()) {
-        throw std::invalid_argument("there is no published network " + std::string(name));
+        throw std::invalid_argument(joined_text({"there is no published network ", std::string(name)}));
     }
     unet_config network;
     network.model_channels = from->model_channels;

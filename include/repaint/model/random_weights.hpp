@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <repaint/core/host_weights.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/diffusion_model.hpp>
 #include <repaint/model/presets.hpp>
 #include <repaint/model/unet.hpp>
@@ -29,8 +30,8 @@ template <network_backend B>
     about.family = "guided-diffusion U-Net";
     about.format = "random weights";
     about.image_size = preset.image_size;
-    about.schedule = std::to_string(diffusion.training.size()) + " steps";
-    about.remarks = {"preset " + preset.name + " with random weights of seed " + std::to_string(seed)};
+    about.schedule = joined_text({diffusion.training.size(), " steps"});
+    about.remarks = {joined_text({"preset ", preset.name, " with random weights of seed ", seed})};
     weight_map weights([&](const std::string& name, const shape4& shape) {
         ++about.tensors;
         about.parameters += shape.size();

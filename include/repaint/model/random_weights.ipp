@@ -28,7 +28,7 @@ constexpr std::uint64_t hash_of(std::string_view name) {
 
 } // namespace detail
 
-REPAINT_INLINE host_weights random_weights(std::uint64_t seed, std::string_view name, const shape4& shape) {
+REPAINT_COLD host_weights random_weights(std::uint64_t seed, std::string_view name, const shape4& shape) {
     const detail::new_weights result = detail::make_weights(shape);
     const std::span<float> all = result.values;
     const std::size_t fan_in = static_cast<std::size_t>(shape.c) * shape.plane();

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/folded_weights.hpp>
 #include <repaint/model/unet_config.hpp>
 #include <repaint/model/weight_map.hpp>
@@ -15,8 +17,8 @@ namespace repaint {
 template <network_backend B> class residual_block {
 public:
     /// Takes its weights under `name`, e.g. "input_blocks.1.0". The sum with the shortcut is divided by the divisor.
-    residual_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int in, int out,
-                   std::optional<resampling> resample = {}, double divisor = 1.0);
+    REPAINT_SETUP residual_block(B& b, const unet_config& config, weight_map& weights, const std::string& name, int in,
+                                 int out, std::optional<resampling> resample = {}, double divisor = 1.0);
 
     /// embedding: silu'd, (1 or n, e, 1, 1) -> what operator() adds or scales with: (1 or n, out or 2 out, 1, 1). It
     /// depends on timestep and label only.
@@ -42,20 +44,23 @@ residual_block<B>::residual_block(B& b, const unet_config& config, weight_map& w
                                   int out, std::optional<resampling> resample, double divisor)
     : norm_(group_norm_options{config.norm_groups, config.norm_epsilon, activation::silu}),
       scale_shift_(config.scale_shift_norm), resample_(resample),
-      norm1_(b.pack_norm(weights.take(name + ".in_layers.0.weight", {in, 1, 1, 1}),
-                         weights.take(name + ".in_layers.0.bias", {in, 1, 1, 1}))),
-      conv1_(b.pack_conv2d(weights.take(name + ".in_layers.2.weight", {out, in, 3, 3}),
-                           weights.take(name + ".in_layers.2.bias", {out, 1, 1, 1}))),
-      embed_(b.pack_conv2d(weights.take(name + ".emb_layers.1.weight",
-                                        {scale_shift_ ? 2 * out : out, config.embedding_channels(), 1, 1}),
-                           weights.take(name + ".emb_layers.1.bias", {scale_shift_ ? 2 * out : out, 1, 1, 1}))),
-      norm2_(b.pack_norm(weights.take(name + ".out_layers.0.weight", {out, 1, 1, 1}),
-                         weights.take(name + ".out_layers.0.bias", {out, 1, 1, 1}))),
-      conv2_(b.pack_conv2d(detail::divided(weights.take(name + ".out_layers.3.weight", {out, out, 3, 3}), divisor),
-                           detail::divided(weights.take(name + ".out_layers.3.bias", {out, 1, 1, 1}), divisor))) {
+      norm1_(b.pack_norm(weights.take(joined_text({name, ".in_layers.0.weight"}), {in, 1, 1, 1}),
+                         weights.take(joined_text({name, ".in_layers.0.bias"}), {in, 1, 1, 1}))),
+      conv1_(b.pack_conv2d(weights.take(joined_text({name, ".in_layers.2.weight"}), {out, in, 3, 3}),
+                           weights.take(joined_text({name, ".in_layers.2.bias"}), {out, 1, 1, 1}))),
+      embed_(b.pack_conv2d(
+          weights.take(joined_text({name, ".emb_layers.1.weight"}),
+                       {scale_shift_ ? 2 * out : out, config.embedding_channels(), 1, 1}),
+          weights.take(joined_text({name, ".emb_layers.1.bias"}), {scale_shift_ ? 2 * out : out, 1, 1, 1}))),
+      norm2_(b.pack_norm(weights.take(joined_text({name, ".out_layers.0.weight"}), {out, 1, 1, 1}),
+                         weights.take(joined_text({name, ".out_layers.0.bias"}), {out, 1, 1, 1}))),
+      conv2_(b.pack_conv2d(
+          detail::divided(weights.take(joined_text({name, ".out_layers.3.weight"}), {out, out, 3, 3}), divisor),
+          detail::divided(weights.take(joined_text({name, ".out_layers.3.bias"}), {out, 1, 1, 1}), divisor))) {
     if (in != out) {
-        skip_ = b.pack_conv2d(detail::divided(weights.take(name + ".skip_connection.weight", {out, in, 1, 1}), divisor),
-                              detail::divided(weights.take(name + ".skip_connection.bias", {out, 1, 1, 1}), divisor));
+        skip_ = b.pack_conv2d(
+            detail::divided(weights.take(joined_text({name, ".skip_connection.weight"}), {out, in, 1, 1}), divisor),
+            detail::divided(weights.take(joined_text({name, ".skip_connection.bias"}), {out, 1, 1, 1}), divisor));
     } else if (divisor != 1.0) {
         skip_ = b.pack_conv2d(detail::scaling(out, 1.0 / divisor, weights.gives_values()), {{out, 1, 1, 1}, nullptr});
     }

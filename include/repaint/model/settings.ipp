@@ -70,10 +70,10 @@ inline std::string described_items(const json_value& array) {
         }
         text += item.is_array() ? "[...]" : described(item);
     }
-    return "[" + text + "]";
+    return joined_text({"[", text, "]"});
 }
 
-REPAINT_INLINE std::string described(const json_value& v, settings_wording wording) {
+REPAINT_COLD std::string described(const json_value& v, settings_wording wording) {
     const bool yaml = wording == settings_wording::yaml;
     if (v.is_null()) {
         return "null";
@@ -101,33 +101,33 @@ REPAINT_INLINE std::string described(const json_value& v, settings_wording wordi
     return yaml ? "a list" : described_items(v);
 }
 
-REPAINT_INLINE settings_reader::settings_reader(const json_value& root, std::string path, settings_wording wording)
+REPAINT_COLD settings_reader::settings_reader(const json_value& root, std::string path, settings_wording wording)
     : root_(&root), path_(std::move(path)), wording_(wording) {
     if (!root.is_object()) {
-        throw format_error(root.place() + (path_.empty() ? "the file" : path_) + " is " + shown_value(root) +
-                           ", accepted: " + (wording == settings_wording::yaml ? "a mapping" : "an object") +
-                           " of settings");
+        throw format_error(joined_text({root.place(), (path_.empty() ? "the file" : path_), " is ", shown_value(root),
+                                        ", accepted: ", (wording == settings_wording::yaml ? "a mapping" : "an object"),
+                                        " of settings"}));
     }
     add_members_of(root);
 }
 
-REPAINT_INLINE void settings_reader::add_members_of(const json_value& object) {
+REPAINT_COLD void settings_reader::add_members_of(const json_value& object) {
     for (const auto& [key, value] : object.as_object()) {
         add(key, value);
     }
 }
 
-REPAINT_INLINE std::string settings_reader::name_of(std::string_view key) const {
-    return (path_.empty() ? "" : path_ + ".") + std::string(key);
+REPAINT_COLD std::string settings_reader::name_of(std::string_view key) const {
+    return (path_.empty() ? "" : joined_text({path_, "."})) + std::string(key);
 }
 
-REPAINT_INLINE const json_value* settings_reader::find(std::string_view key) {
+REPAINT_COLD const json_value* settings_reader::find(std::string_view key) {
     known_.insert(std::string(key));
     const json_value* value = at(key);
     return value == nullptr || value->is_null() ? nullptr : value;
 }
 
-REPAINT_INLINE settings_reader settings_reader::part(std::string_view key) {
+REPAINT_COLD settings_reader settings_reader::part(std::string_view key) {
     const json_value* value = find(key);
     if (value == nullptr) {
         refuse(key, wording_ == settings_wording::yaml ? "a mapping of settings" : "an object of settings");
@@ -163,18 +163,17 @@ std::optional<std::vector<T>> settings_reader::list(std::string_view key, const 
     });
 }
 
-REPAINT_INLINE std::optional<int> settings_reader::integer(std::string_view key) {
+REPAINT_COLD std::optional<int> settings_reader::integer(std::string_view key) {
     return read<int>(key, "an integer", integer_of);
 }
 
-REPAINT_INLINE std::optional<int> settings_reader::integer(std::string_view key, int lowest,
-                                                           std::optional<int> highest) {
+REPAINT_COLD std::optional<int> settings_reader::integer(std::string_view key, int lowest, std::optional<int> highest) {
     const bool yaml = wording_ == settings_wording::yaml;
     std::string accepted = std::to_string(lowest);
     if (!highest) {
         accepted += " or more";
     } else if (*highest > lowest) {
-        accepted += " to " + std::to_string(*highest);
+        accepted += joined_text({" to ", *highest});
     }
     if (yaml) {
         accepted = (highest ? "an integer from " : "an integer of ") + accepted;
@@ -186,19 +185,19 @@ REPAINT_INLINE std::optional<int> settings_reader::integer(std::string_view key,
     return value;
 }
 
-REPAINT_INLINE std::optional<bool> settings_reader::boolean(std::string_view key) {
+REPAINT_COLD std::optional<bool> settings_reader::boolean(std::string_view key) {
     return read<bool>(key, "true or false", [](const json_value& v) { return v.as_boolean(); });
 }
 
-REPAINT_INLINE std::optional<double> settings_reader::number(std::string_view key) {
+REPAINT_COLD std::optional<double> settings_reader::number(std::string_view key) {
     return read<double>(key, "a number", number_of);
 }
 
-REPAINT_INLINE std::optional<std::string> settings_reader::string(std::string_view key) {
+REPAINT_COLD std::optional<std::string> settings_reader::string(std::string_view key) {
     return read<std::string>(key, "a string", [](const json_value& v) { return v.as_string(); });
 }
 
-REPAINT_INLINE std::optional<std::string> settings_reader::text(std::string_view key, const char* accepted) {
+REPAINT_COLD std::optional<std::string> settings_reader::text(std::string_view key, const char* accepted) {
     return read<std::string>(key, accepted, [](const json_value& v) {
         if (v.as_string().empty()) {
             throw format_error("empty");
@@ -207,7 +206,7 @@ REPAINT_INLINE std::optional<std::string> settings_reader::text(std::string_view
     });
 }
 
-REPAINT_INLINE std::optional<std::vector<double>> settings_reader::numbers(std::string_view key) {
+REPAINT_COLD std::optional<std::vector<double>> settings_reader::numbers(std::string_view key) {
     return read<std::vector<double>>(key, "numbers, as \"1,2,2\" or [1, 2, 2]", [](const json_value& v) {
         std::vector<double> result;
         if (v.is_array()) {
@@ -223,58 +222,59 @@ REPAINT_INLINE std::optional<std::vector<double>> settings_reader::numbers(std::
     });
 }
 
-REPAINT_INLINE std::optional<std::vector<int>> settings_reader::integers(std::string_view key, std::size_t count) {
+REPAINT_COLD std::optional<std::vector<int>> settings_reader::integers(std::string_view key, std::size_t count) {
     return list<int>(key, count > 0 ? "an integer or an array of integers" : "an array of integers", count, integer_of);
 }
 
-REPAINT_INLINE std::optional<std::vector<bool>> settings_reader::booleans(std::string_view key) {
+REPAINT_COLD std::optional<std::vector<bool>> settings_reader::booleans(std::string_view key) {
     return list<bool>(key, "an array of true and false", 0, [](const json_value& v) { return v.as_boolean(); });
 }
 
-REPAINT_INLINE std::optional<std::vector<std::string>> settings_reader::strings(std::string_view key) {
+REPAINT_COLD std::optional<std::vector<std::string>> settings_reader::strings(std::string_view key) {
     return list<std::string>(key, "an array of strings", 0, [](const json_value& v) { return v.as_string(); });
 }
 
-REPAINT_INLINE void settings_reader::refuse(std::string_view key, const std::string& found,
-                                            const std::string& accepted) const {
-    throw format_error(place(key) + name_of(key) + " is " + found +
-                       (wording_ == settings_wording::yaml ? "; accepted: " : ", accepted: ") + accepted);
+REPAINT_COLD void settings_reader::refuse(std::string_view key, const std::string& found,
+                                          const std::string& accepted) const {
+    throw format_error(joined_text({place(key), name_of(key), " is ", found,
+                                    (wording_ == settings_wording::yaml ? "; accepted: " : ", accepted: "), accepted}));
 }
 
-REPAINT_INLINE void settings_reader::refuse(std::string_view key, const std::string& accepted) const {
+REPAINT_COLD void settings_reader::refuse(std::string_view key, const std::string& accepted) const {
     const json_value* value = at(key);
     refuse(key, value == nullptr ? "not given" : shown_value(*value), accepted);
 }
 
-REPAINT_INLINE void settings_reader::refuse_because(std::string_view key, const std::string& why,
-                                                    const std::string& accepted) const {
+REPAINT_COLD void settings_reader::refuse_because(std::string_view key, const std::string& why,
+                                                  const std::string& accepted) const {
     const json_value* value = at(key);
-    throw format_error(place(key) + name_of(key) + " is " + (value == nullptr ? "not given" : shown_value(*value)) +
-                       ", " + why + "; accepted: " + accepted);
+    throw format_error(
+        joined_text({place(key), name_of(key), " is ", (value == nullptr ? "not given" : shown_value(*value)), ", ",
+                     why, "; accepted: ", accepted}));
 }
 
-REPAINT_INLINE void settings_reader::missing(std::string_view key, const std::string& accepted,
-                                             const std::string& why) const {
+REPAINT_COLD void settings_reader::missing(std::string_view key, const std::string& accepted,
+                                           const std::string& why) const {
     const std::string where = root_ != nullptr ? root_->place() : place(key);
-    throw format_error(where + name_of(key) + " is missing" + (why.empty() ? "" : ", " + why) +
-                       "; accepted: " + accepted);
+    throw format_error(joined_text(
+        {where, name_of(key), " is missing", (why.empty() ? "" : joined_text({", ", why})), "; accepted: ", accepted}));
 }
 
-REPAINT_INLINE void settings_reader::refuse_type(const json_value& value, std::string_view key,
-                                                 const char* accepted) const {
+REPAINT_COLD void settings_reader::refuse_type(const json_value& value, std::string_view key,
+                                               const char* accepted) const {
     const std::string name = value.place() + name_of(key);
     throw format_error(wording_ == settings_wording::yaml
-                           ? name + " is " + shown_value(value) + "; accepted: " + accepted
-                           : name + " must be " + accepted + ", found " + shown_value(value));
+                           ? joined_text({name, " is ", shown_value(value), "; accepted: ", accepted})
+                           : joined_text({name, " must be ", accepted, ", found ", shown_value(value)}));
 }
 
-REPAINT_INLINE void settings_reader::contradict(std::string_view key, const std::string& said,
-                                                const std::string& found) const {
-    throw format_error(place(key) + name_of(key) + " is " + said +
-                       ", but the checkpoint's tensors are those of a network with " + found);
+REPAINT_COLD void settings_reader::contradict(std::string_view key, const std::string& said,
+                                              const std::string& found) const {
+    throw format_error(joined_text({place(key), name_of(key), " is ", said,
+                                    ", but the checkpoint's tensors are those of a network with ", found}));
 }
 
-REPAINT_INLINE std::string settings_reader::place(std::string_view key) const {
+REPAINT_COLD std::string settings_reader::place(std::string_view key) const {
     const json_value* value = at(key);
     if (value == nullptr && root_ != nullptr) {
         value = root_;
@@ -284,7 +284,7 @@ REPAINT_INLINE std::string settings_reader::place(std::string_view key) const {
     return value == nullptr ? std::string() : value->place();
 }
 
-REPAINT_INLINE std::vector<std::string> settings_reader::unknown() const {
+REPAINT_COLD std::vector<std::string> settings_reader::unknown() const {
     std::vector<std::string> result;
     for (const auto& [name, value] : values_) {
         const bool note = wording_ == settings_wording::json && name.starts_with('_');
@@ -295,7 +295,7 @@ REPAINT_INLINE std::vector<std::string> settings_reader::unknown() const {
     return result;
 }
 
-REPAINT_INLINE const json_value* settings_reader::at(std::string_view key) const {
+REPAINT_COLD const json_value* settings_reader::at(std::string_view key) const {
     const auto found =
         std::find_if(values_.begin(), values_.end(), [&](const auto& entry) { return entry.first == key; });
     return found == values_.end() ? nullptr : found->second;

@@ -3,6 +3,7 @@
 #include <optional>
 #include <span>
 
+#include <repaint/config.hpp>
 #include <repaint/core/host_tensor.hpp>
 #include <repaint/io/new_weights.hpp>
 #include <repaint/model/unet_config.hpp>
@@ -29,7 +30,7 @@ host_tensor label_rows(const host_weights& table, std::span<const int> labels);
 template <network_backend B> class embedding_mlp {
 public:
     /// Takes its weights under "time_embed" and, for a class-conditional network, "label_emb".
-    embedding_mlp(B& b, const unet_config& config, weight_map& weights);
+    REPAINT_SETUP embedding_mlp(B& b, const unet_config& config, weight_map& weights);
 
     /// silu(MLP(timestep) + label_emb[label]): (1, e, 1, 1), or (labels.size(), e, 1, 1) for a class-conditional
     /// network. Every residual block's projection begins with this SiLU, so it is applied once.

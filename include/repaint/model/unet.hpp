@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/model/attention_block.hpp>
 #include <repaint/model/encoder.hpp>
 #include <repaint/model/residual_block.hpp>
@@ -26,7 +28,7 @@ public:
 
     /// Takes its weights from `weights` and packs them; weights.finish() tells what was missing, mis-shaped or left
     /// over.
-    unet(B& b, const unet_config& config, weight_map& weights);
+    REPAINT_SETUP unet(B& b, const unet_config& config, weight_map& weights);
 
     [[nodiscard]] const unet_config& config() const { return config_; }
 
@@ -68,23 +70,24 @@ unet<B>::unet(B& b, const unet_config& config, weight_map& weights)
         for (int i = 0; i <= last_block; ++i) {
             const std::string name = config.output_block(level, i);
             auto& step = up_.emplace_back();
-            step.residual.emplace(b, config, weights, name + ".0", channels + skips.back(),
+            step.residual.emplace(b, config, weights, joined_text({name, ".0"}), channels + skips.back(),
                                   config.levels[level].channels);
             skips.pop_back();
             channels = config.levels[level].channels;
             int position = 1;
             if (config.levels[level].attention_up) {
-                step.attention.emplace(b, config, weights, name + ".1", channels,
+                step.attention.emplace(b, config, weights, joined_text({name, ".1"}), channels,
                                        config.attention_at(level, name, true), config.norm_groups);
                 ++position;
             }
             if (level > 0 && i == last_block) {
-                const std::string last = name + "." + std::to_string(position);
+                const std::string last = joined_text({name, ".", position});
                 if (config.residual_up_at(level)) {
                     step.residual_up.emplace(b, config, weights, last, channels, channels, resampling::nearest_up);
                 } else {
-                    step.conv_up = b.pack_conv2d(weights.take(last + ".conv.weight", {channels, channels, 3, 3}),
-                                                 weights.take(last + ".conv.bias", {channels, 1, 1, 1}));
+                    step.conv_up =
+                        b.pack_conv2d(weights.take(joined_text({last, ".conv.weight"}), {channels, channels, 3, 3}),
+                                      weights.take(joined_text({last, ".conv.bias"}), {channels, 1, 1, 1}));
                 }
             }
         }

@@ -7,54 +7,56 @@
 
 #include <repaint/config.hpp>
 #include <repaint/core/shape.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 #include <repaint/model/unet_config.hpp>
 
 namespace repaint {
 
-REPAINT_INLINE int unet_config::embedding_channels() const {
+REPAINT_COLD int unet_config::embedding_channels() const {
     return embedding_width > 0 ? embedding_width : 4 * model_channels;
 }
 
-REPAINT_INLINE int unet_config::blocks_at(std::size_t level) const {
+REPAINT_COLD int unet_config::blocks_at(std::size_t level) const {
     return levels[level].res_blocks > 0 ? levels[level].res_blocks : res_blocks;
 }
 
-REPAINT_INLINE bool unet_config::residual_down_at(std::size_t level) const {
+REPAINT_COLD bool unet_config::residual_down_at(std::size_t level) const {
     return resblock_updown || levels[level].residual_down;
 }
 
-REPAINT_INLINE std::string unet_config::input_block(std::size_t level, int i) const {
+REPAINT_COLD std::string unet_config::input_block(std::size_t level, int i) const {
     int number = 1 + i;
     for (std::size_t before = 0; before < level; ++before) {
         number += blocks_at(before) + 1;
     }
-    return "input_blocks." + std::to_string(number);
+    return joined_text({"input_blocks.", number});
 }
 
-REPAINT_INLINE std::string unet_config::output_block(std::size_t level, int i) const {
+REPAINT_COLD std::string unet_config::output_block(std::size_t level, int i) const {
     int number = i;
     for (std::size_t before = levels.size(); --before > level;) {
         number += blocks_at(before) + 1;
     }
-    return "output_blocks." + std::to_string(number);
+    return joined_text({"output_blocks.", number});
 }
 
-REPAINT_INLINE int unet_config::size_multiple() const {
+REPAINT_COLD int unet_config::size_multiple() const {
     return 1 << (levels.empty() ? 0 : static_cast<int>(levels.size()) - 1);
 }
 
-REPAINT_INLINE int unet_config::heads_for(int channels, const std::string& name, bool up) const {
+REPAINT_COLD int unet_config::heads_for(int channels, const std::string& name, bool up) const {
     const int count = head_channels > 0 ? channels / head_channels : (up && heads_up > 0 ? heads_up : heads);
     if (count < 1 || channels % count != 0 || (head_channels > 0 && channels % head_channels != 0)) {
-        throw shape_error(name + ": " + std::to_string(channels) + " channels do not divide into " +
-                          (head_channels > 0 ? "heads of " + std::to_string(head_channels) + " (num_head_channels)"
-                                             : std::to_string(count) + " heads (num_heads)"));
+        throw shape_error(
+            joined_text({name, ": ", channels, " channels do not divide into ",
+                         (head_channels > 0 ? joined_text({"heads of ", head_channels, " (num_head_channels)"})
+                                            : joined_text({count, " heads (num_heads)"}))}));
     }
     return count;
 }
 
-REPAINT_INLINE attention_heads unet_config::attention_at(std::size_t level, const std::string& name, bool up) const {
+REPAINT_COLD attention_heads unet_config::attention_at(std::size_t level, const std::string& name, bool up) const {
     if (levels[level].heads) {
         return *levels[level].heads;
     }
@@ -64,18 +66,18 @@ REPAINT_INLINE attention_heads unet_config::attention_at(std::size_t level, cons
 
 namespace detail {
 
-REPAINT_INLINE void check_label_range(std::span<const int> labels, int classes, const char* who) {
+REPAINT_COLD void check_label_range(std::span<const int> labels, int classes, const char* who) {
     for (const int label : labels) {
         if (label < 0 || label >= classes) {
-            throw std::invalid_argument("label " + std::to_string(label) + " is out of range, " + who + " knows 0 to " +
-                                        std::to_string(classes - 1));
+            throw std::invalid_argument(
+                joined_text({"label ", label, " is out of range, ", who, " knows 0 to ", classes - 1}));
         }
     }
 }
 
 } // namespace detail
 
-REPAINT_INLINE void check_labels(const unet_config& config, std::span<const int> labels) {
+REPAINT_COLD void check_labels(const unet_config& config, std::span<const int> labels) {
     if (config.classes == 0) {
         if (!labels.empty()) {
             throw std::invalid_argument("labels were given, but this network is not class-conditional");
@@ -83,25 +85,24 @@ REPAINT_INLINE void check_labels(const unet_config& config, std::span<const int>
         return;
     }
     if (labels.empty()) {
-        throw std::invalid_argument("this network is class-conditional: give a label from 0 to " +
-                                    std::to_string(config.classes - 1) + " for each picture");
+        throw std::invalid_argument(joined_text(
+            {"this network is class-conditional: give a label from 0 to ", config.classes - 1, " for each picture"}));
     }
     detail::check_label_range(labels, config.classes, "this network");
 }
 
-REPAINT_INLINE void check_image_shape(const unet_config& config, const shape4& images) {
+REPAINT_COLD void check_image_shape(const unet_config& config, const shape4& images) {
     if (images.n < 1) {
-        throw shape_error("there are no images in a batch " + to_string(images));
+        throw shape_error(joined_text({"there are no images in a batch ", to_string(images)}));
     }
     if (images.c != config.in_channels) {
-        throw shape_error("the images have " + std::to_string(images.c) + " channels, the network takes " +
-                          std::to_string(config.in_channels));
+        throw shape_error(
+            joined_text({"the images have ", images.c, " channels, the network takes ", config.in_channels}));
     }
     const int multiple = config.size_multiple();
     if (images.h < multiple || images.w < multiple || images.h % multiple != 0 || images.w % multiple != 0) {
-        throw shape_error("the network takes images whose width and height are multiples of " +
-                          std::to_string(multiple) + ", got " + std::to_string(images.w) + "x" +
-                          std::to_string(images.h));
+        throw shape_error(joined_text({"the network takes images whose width and height are multiples of ", multiple,
+                                       ", got ", images.w, "x", images.h}));
     }
 }
 

@@ -55,17 +55,17 @@ struct weight_map::record {
     std::map<std::string, std::string> misfits;
 };
 
-REPAINT_INLINE weight_map::weight_map(weight_maker make) : record_(std::make_shared<record>(std::move(make))) {}
+REPAINT_COLD weight_map::weight_map(weight_maker make) : record_(std::make_shared<record>(std::move(make))) {}
 
-REPAINT_INLINE bool weight_map::gives_values() const { return record_->source == nullptr || record_->convert; }
+REPAINT_COLD bool weight_map::gives_values() const { return record_->source == nullptr || record_->convert; }
 
-REPAINT_INLINE weight_map::weight_map(const checkpoint& c, name_map names)
+REPAINT_COLD weight_map::weight_map(const checkpoint& c, name_map names)
     : record_(std::make_shared<record>(&c, std::move(names), true)) {}
 
-REPAINT_INLINE weight_map::weight_map(const checkpoint& c, check_only_t, name_map names)
+REPAINT_COLD weight_map::weight_map(const checkpoint& c, check_only_t, name_map names)
     : record_(std::make_shared<record>(&c, std::move(names), false)) {}
 
-REPAINT_INLINE host_weights weight_map::take(std::string_view name, const shape4& expected) {
+REPAINT_COLD host_weights weight_map::take(std::string_view name, const shape4& expected) {
     std::string full = scope_ + std::string(name);
     if (record_->source == nullptr) {
         return record_->make(full, expected);
@@ -80,13 +80,13 @@ REPAINT_INLINE host_weights weight_map::take(std::string_view name, const shape4
     return take_joined(other->second, expected);
 }
 
-REPAINT_INLINE weight_map weight_map::scope(std::string_view name) const {
+REPAINT_COLD weight_map weight_map::scope(std::string_view name) const {
     weight_map inner = *this;
     inner.scope_ += std::string(name) + '.';
     return inner;
 }
 
-REPAINT_INLINE bool weight_map::has(std::string_view name) const {
+REPAINT_COLD bool weight_map::has(std::string_view name) const {
     const auto in_file = [this](const std::string& n) { return record_->source->tensors.contains(n); };
     if (record_->source == nullptr) {
         return true;
@@ -95,13 +95,13 @@ REPAINT_INLINE bool weight_map::has(std::string_view name) const {
     return std::all_of(names.begin(), names.end(), in_file);
 }
 
-REPAINT_INLINE void weight_map::ignore(std::string_view name) {
+REPAINT_COLD void weight_map::ignore(std::string_view name) {
     for (const auto& in_file : names_in_file(scope_ + std::string(name))) {
         record_->used.insert(in_file);
     }
 }
 
-REPAINT_INLINE void weight_map::finish() const {
+REPAINT_COLD void weight_map::finish() const {
     const record& r = *record_;
     if (r.source == nullptr) {
         return;
@@ -113,7 +113,7 @@ REPAINT_INLINE void weight_map::finish() const {
     }
     list misfits;
     for (const auto& [name, difference] : r.misfits) {
-        misfits.add(printable(name) + ": " + difference);
+        misfits.add(joined_text({printable(name), ": ", difference}));
     }
     list unused;
     for (const auto& [name, tensor] : r.source->tensors) {
@@ -125,18 +125,18 @@ REPAINT_INLINE void weight_map::finish() const {
     const auto report = [&](const list& l, const char* what) {
         if (l.count != 0) {
             parts += (parts.empty() ? "" : "; ") + std::to_string(l.count) + what + l.names +
-                     (l.count > list::shown ? " and " + std::to_string(l.count - list::shown) + " more" : "") + ")";
+                     (l.count > list::shown ? joined_text({" and ", l.count - list::shown, " more"}) : "") + ")";
         }
     };
     report(missing, " missing (");
     report(misfits, " mis-shaped (");
     report(unused, " unused (");
     if (!parts.empty()) {
-        throw format_error(shown(r.source->path) + ": the tensors do not fit the network: " + parts);
+        throw format_error(joined_text({shown(r.source->path), ": the tensors do not fit the network: ", parts}));
     }
 }
 
-REPAINT_INLINE bool weight_map::same_shape(const std::vector<std::int64_t>& found, const shape4& expected) {
+REPAINT_COLD bool weight_map::same_shape(const std::vector<std::int64_t>& found, const shape4& expected) {
     if (found.empty() || found.size() > 4) {
         return false;
     }
@@ -145,12 +145,12 @@ REPAINT_INLINE bool weight_map::same_shape(const std::vector<std::int64_t>& foun
     return padded == std::array<std::int64_t, 4>{expected.n, expected.c, expected.h, expected.w};
 }
 
-REPAINT_INLINE std::vector<std::string> weight_map::names_in_file(const std::string& full) const {
+REPAINT_COLD std::vector<std::string> weight_map::names_in_file(const std::string& full) const {
     const auto other = record_->names.files.find(full);
     return other == record_->names.files.end() ? std::vector<std::string>{full} : other->second;
 }
 
-REPAINT_INLINE host_weights weight_map::take_file(const std::string& name, const shape4& expected) {
+REPAINT_COLD host_weights weight_map::take_file(const std::string& name, const shape4& expected) {
     const auto found = record_->source->tensors.find(name);
     if (found == record_->source->tensors.end()) {
         record_->missing.emplace(name, expected);
@@ -159,17 +159,17 @@ REPAINT_INLINE host_weights weight_map::take_file(const std::string& name, const
     record_->used.insert(name);
     const stored_tensor& t = found->second;
     if (!same_shape(t.shape, expected)) {
-        record_->misfits.emplace(name, to_string(t.shape) + " instead of " + to_string(expected));
+        record_->misfits.emplace(name, joined_text({to_string(t.shape), " instead of ", to_string(expected)}));
         return {expected, nullptr};
     }
     if (!converts_to_float(t.type)) {
-        record_->misfits.emplace(name, to_string(t.type) + " instead of floats");
+        record_->misfits.emplace(name, joined_text({to_string(t.type), " instead of floats"}));
         return {expected, nullptr};
     }
     return record_->convert ? read_weights(t, expected, name) : host_weights{expected, nullptr};
 }
 
-REPAINT_INLINE host_weights weight_map::take_joined(const std::vector<std::string>& names, const shape4& expected) {
+REPAINT_COLD host_weights weight_map::take_joined(const std::vector<std::string>& names, const shape4& expected) {
     shape4 part = expected;
     part.n /= static_cast<int>(names.size());
     std::vector<host_weights> parts;

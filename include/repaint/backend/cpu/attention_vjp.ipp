@@ -78,8 +78,8 @@ private:
                 const int query = first + j;
                 largest(pair)[query] = e.largest;
                 inverse(pair)[query] = 1.0F / e.sum;
-                mean(pair)[query] = with_.kernels.softmax_vjp(scores, dp + j * h_.score_stride(), inverse(pair)[query],
-                                                              h_.token_blocks());
+                mean(pair)[query] = with_.gradient_kernels().softmax_vjp(scores, dp + j * h_.score_stride(),
+                                                                         inverse(pair)[query], h_.token_blocks());
             }
             h_.multiply_matrix(p, count, key_matrix(pair), dq);
             with_.kernels.scale(dq, scale_, count * h_.row_stride() / lanes, dq);
@@ -125,8 +125,8 @@ private:
             h_.multiply_columns(value_rows(pair) + row(first), count, dy_columns(pair), dp);
             for (int j = 0; j < count; ++j) {
                 const std::size_t at = size_of(j) * size_of(h_.score_stride());
-                with_.kernels.softmax_vjp_of_key(p + at, dp + at, largest(pair), inverse(pair), mean(pair),
-                                                 h_.token_blocks());
+                with_.gradient_kernels().softmax_vjp_of_key(p + at, dp + at, largest(pair), inverse(pair), mean(pair),
+                                                            h_.token_blocks());
             }
             h_.multiply_matrix(p, count, dy_matrix(pair), result);
             h_.write(result, image(pair), value_channel(pair), first, count, dqkv_);

@@ -42,6 +42,9 @@ struct context {
     const kernel_table& kernels;
     const std::shared_ptr<memory_pool>& memory;
     bool strict = false; ///< direct convolutions only
+    instruction_set instructions = instruction_set::portable;
+
+    [[nodiscard]] const gradient_table& gradient_kernels() const { return gradient_kernels_for(instructions); }
 
     /// `floats` for each worker of a region; the floats of worker i begin at i times the stride.
     struct scratch {

@@ -15,10 +15,11 @@
 #endif
 
 #include <repaint/backend/cpu/cores.hpp>
+#include <repaint/core/text.hpp>
 
 namespace repaint::detail::cpu {
 
-REPAINT_INLINE double cpu_quota(const std::string& membership, const std::string& root) {
+REPAINT_COLD double cpu_quota(const std::string& membership, const std::string& root) {
     double quota = std::numeric_limits<double>::infinity();
     const auto read = [&quota](std::istream& granted, std::istream& per) {
         // An unlimited group says "max" in version 2, which is no number, and -1 in version 1.
@@ -41,11 +42,11 @@ REPAINT_INLINE double cpu_quota(const std::string& membership, const std::string
         // Inside a container the upper part of the path may not be mounted: what cannot be opened grants all.
         for (;;) {
             if (controllers == ",,") {
-                std::ifstream max(root + group + "/cpu.max");
+                std::ifstream max(joined_text({root, group, "/cpu.max"}));
                 read(max, max);
             } else if (controllers.find(",cpu,") != std::string::npos) {
-                std::ifstream granted(root + "/cpu" + group + "/cpu.cfs_quota_us");
-                std::ifstream per(root + "/cpu" + group + "/cpu.cfs_period_us");
+                std::ifstream granted(joined_text({root, "/cpu", group, "/cpu.cfs_quota_us"}));
+                std::ifstream per(joined_text({root, "/cpu", group, "/cpu.cfs_period_us"}));
                 read(granted, per);
             }
             const std::size_t parent = group.rfind('/');
@@ -58,7 +59,7 @@ REPAINT_INLINE double cpu_quota(const std::string& membership, const std::string
     return quota;
 }
 
-REPAINT_INLINE int available_cores() {
+REPAINT_COLD int available_cores() {
     int cores = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__) && defined(CPU_COUNT_S)
     // The kernel refuses a set that is shorter than its own, which may be longer than cpu_set_t's 1024.

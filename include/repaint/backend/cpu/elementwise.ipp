@@ -26,7 +26,8 @@ REPAINT_INLINE void activation_vjp(const context& with, const storage& x, activa
                                    storage& dx) {
     for_each_piece_of_planes(with, x, [&](int n, int block, int first, int count) {
         const std::size_t at = size_of(first) * lanes;
-        with.kernels.activation_vjp(x.plane(n, block) + at, f, dy.plane(n, block) + at, count, dx.plane(n, block) + at);
+        with.gradient_kernels().activation_vjp(x.plane(n, block) + at, f, dy.plane(n, block) + at, count,
+                                               dx.plane(n, block) + at);
     });
 }
 

@@ -47,8 +47,8 @@ private:
         for (int p = first; p < last; ++p) {
             const std::size_t at = normalisation_steps::offset(p);
             float* to = sums(n, block, p);
-            with_.kernels.normalise_sums(x + at, dy + at, steps_.length(p), k, c_.options.then, dz + at, to,
-                                         to + lanes);
+            with_.gradient_kernels().normalise_sums(x + at, dy + at, steps_.length(p), k, c_.options.then, dz + at, to,
+                                                    to + lanes);
         }
     }
 
@@ -89,7 +89,7 @@ private:
         const float* dz = c_.options.then == activation::none ? dy_.plane(n, block) : dx;
         for (int p = first; p < last; ++p) {
             const std::size_t at = normalisation_steps::offset(p);
-            with_.kernels.normalise_vjp(x + at, dz + at, steps_.length(p), k, f, dx + at);
+            with_.gradient_kernels().normalise_vjp(x + at, dz + at, steps_.length(p), k, f, dx + at);
         }
     }
 

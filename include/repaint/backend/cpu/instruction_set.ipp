@@ -4,6 +4,7 @@
 #include <string>
 
 #include <repaint/backend/cpu/instruction_set.hpp>
+#include <repaint/core/text.hpp>
 
 namespace repaint {
 
@@ -21,7 +22,8 @@ REPAINT_INLINE instruction_set instruction_set_from(std::string_view name) {
             return s;
         }
     }
-    throw std::invalid_argument("unknown instruction set " + std::string(name) + ", known: portable, avx2, avx512");
+    throw std::invalid_argument(
+        joined_text({"unknown instruction set ", std::string(name), ", known: portable, avx2, avx512"}));
 }
 
 REPAINT_INLINE bool is_supported(instruction_set s) {

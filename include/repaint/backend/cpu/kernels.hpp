@@ -131,7 +131,11 @@ struct kernel_table {
     /// is where x will be soon.
     void (*transpose)(const float* x, const float* next, std::ptrdiff_t x_stride, int rows, int columns, float* y,
                       std::ptrdiff_t y_stride);
+};
 
+/// One instruction set's kernels for gradients, apart from kernel_table so that programs without gradients do not compile
+/// them.
+struct gradient_table {
     /// dx = f'(x) dy
     void (*activation_vjp)(const float* x, activation f, const float* dy, int count, float* dx);
 
@@ -155,6 +159,7 @@ struct kernel_table {
 
 /// The kernels of an instruction set that this CPU supports.
 [[nodiscard]] const kernel_table& kernels_for(instruction_set s);
+[[nodiscard]] const gradient_table& gradient_kernels_for(instruction_set s);
 
 } // namespace repaint::detail::cpu
 

@@ -89,4 +89,17 @@ REPAINT_INLINE const kernel_table& kernels_for(instruction_set s) {
     return portable::kernels;
 }
 
+REPAINT_INLINE const gradient_table& gradient_kernels_for(instruction_set s) {
+#if defined(__x86_64__)
+    switch (s) {
+    case instruction_set::avx512: return avx512::gradient_kernels;
+    case instruction_set::avx2: return avx2::gradient_kernels;
+    default: break;
+    }
+#else
+    static_cast<void>(s);
+#endif
+    return portable::gradient_kernels;
+}
+
 } // namespace repaint::detail::cpu

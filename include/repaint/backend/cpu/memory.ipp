@@ -12,6 +12,7 @@
 #endif
 
 #include <repaint/backend/cpu/memory.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/error.hpp>
 
 namespace repaint::detail::cpu {
@@ -61,9 +62,9 @@ REPAINT_INLINE memory_pool::~memory_pool() {
 
 REPAINT_INLINE std::size_t memory_pool::take(std::size_t bytes) {
     if (bytes > limit_ - std::min(limit_, blocks_.used())) {
-        throw device_error("the activations need " + std::to_string((blocks_.used() + bytes) >> 20U) +
-                           " MB and more, this machine has " + std::to_string(limit_ >> 20U) +
-                           " MB of memory: use smaller pictures or a smaller batch");
+        throw device_error(
+            joined_text({"the activations need ", (blocks_.used() + bytes) >> 20U, " MB and more, this machine has ",
+                         limit_ >> 20U, " MB of memory: use smaller pictures or a smaller batch"}));
     }
     return blocks_.allocate(bytes);
 }

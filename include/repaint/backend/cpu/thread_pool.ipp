@@ -12,6 +12,7 @@
 
 #include <repaint/backend/cpu/cores.hpp>
 #include <repaint/backend/cpu/thread_pool.hpp>
+#include <repaint/core/text.hpp>
 
 namespace repaint::detail::cpu {
 
@@ -48,8 +49,8 @@ inline void rest_between_looks() {
 
 REPAINT_INLINE thread_pool::thread_pool(int threads) {
     if (threads < 0) {
-        throw std::invalid_argument("threads is " + std::to_string(threads) +
-                                    "; accepted are 1 and more, and 0 for as many as there are cores");
+        throw std::invalid_argument(
+            joined_text({"threads is ", threads, "; accepted are 1 and more, and 0 for as many as there are cores"}));
     }
     const int cores = available_cores();
     const int wanted = threads == 0 ? cores : threads;

@@ -6,14 +6,16 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/text.hpp>
 #include <repaint/diffusion/systems/diffusers.hpp>
 
 namespace repaint {
 
-REPAINT_INLINE std::vector<transition> diffusers_walk(int timesteps, const jump_options& options) {
+REPAINT_COLD std::vector<transition> diffusers_walk(int timesteps, const jump_options& options) {
     if (const char* name = detail::first_unknown_jump_option(options, {"jump_length", "jump_n_sample"})) {
-        throw std::invalid_argument(std::string("the system diffusers knows jump_length and jump_n_sample only, ") +
-                                    name + " must be left alone");
+        throw std::invalid_argument(
+            joined_text({std::string("the system diffusers knows jump_length and jump_n_sample only, "), name,
+                         " must be left alone"}));
     }
     jump_options jumps{.jump_length = options.jump_length, .jump_n_sample = options.jump_n_sample};
     if (jumps.jump_length >= timesteps && jumps.jump_n_sample > 1) {
@@ -31,7 +33,7 @@ REPAINT_INLINE std::vector<transition> diffusers_walk(int timesteps, const jump_
     return walk;
 }
 
-REPAINT_INLINE std::vector<scheduled_step> diffusers_steps(const scheduled_process& process) {
+REPAINT_COLD std::vector<scheduled_step> diffusers_steps(const scheduled_process& process) {
     const scheduler_tables& training = process.training;
     auto variance = process.reading.variance;
     if (variance == variance_type::learned) {
@@ -55,18 +57,18 @@ REPAINT_INLINE std::vector<scheduled_step> diffusers_steps(const scheduled_proce
     return steps;
 }
 
-REPAINT_INLINE inpaint_options diffusers_system::defaults() { return {.system = sampling_system::diffusers}; }
+REPAINT_COLD inpaint_options diffusers_system::defaults() { return {.system = sampling_system::diffusers}; }
 
-REPAINT_INLINE sampling_options diffusers_system::sampling_defaults() {
+REPAINT_COLD sampling_options diffusers_system::sampling_defaults() {
     return {.timesteps = "", .system = sampling_system::diffusers};
 }
 
-REPAINT_INLINE std::optional<double> diffusers_system::eta(std::optional<double> asked,
-                                                           const scheduler_settings& scheduler, bool inpainting) {
+REPAINT_COLD std::optional<double> diffusers_system::eta(std::optional<double> asked,
+                                                         const scheduler_settings& scheduler, bool inpainting) {
     return !asked && !inpainting && scheduler.ddim ? std::optional<double>(0.0) : asked;
 }
 
-REPAINT_INLINE void diffusers_system::finish_inpainting(run_plan& plan) {
+REPAINT_COLD void diffusers_system::finish_inpainting(run_plan& plan) {
     scheduled_process& process = *plan.scheduled;
     process.reading.limits = {}; // RePaintScheduler has no others
     for (const int t : process.timesteps) {

@@ -16,9 +16,7 @@ inline constexpr kernel_table kernels{
     double_row,
     halve_rows,
     transpose,
-    activation_vjp,
-    normalise_sums,
-    normalise_vjp,
-    softmax_vjp,
-    softmax_vjp_of_key,
+};
+inline constexpr gradient_table gradient_kernels{
+    activation_vjp, normalise_sums, normalise_vjp, softmax_vjp, softmax_vjp_of_key,
 };
