@@ -127,6 +127,11 @@ void add_model(CLI::App* app, model_options& model, const std::string& name, boo
         app, "--config", model.config,
         "JSON with what the tensors do not tell, in the keys of the model's own system (num_heads, diffusion_steps, "
         "noise_schedule, ...); default: the .json beside the model");
+    app->add_option(
+           "--weights", model.entry,
+           "which network of a file that has several: what stands before the names of its tensors (model, ema); "
+           "default: averaged weights (EMA) where there are any")
+        ->type_name("KEY");
     add_engine(app, model.engine);
 }
 

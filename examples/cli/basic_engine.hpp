@@ -112,7 +112,12 @@ public:
                                         std::to_string(x.shape().n) + " images");
         }
         const auto embedding = network.embed(backend_, timestep, labels);
-        return backend_.download(network(backend_, backend_.upload(x), embedding));
+        repaint::host_tensor output = backend_.download(network(backend_, backend_.upload(x), embedding));
+        if (const std::size_t broken = repaint::not_finite(output.values()); broken > 0) {
+            throw repaint::error("the network returned " + std::to_string(broken) + " NaN or infinite of " +
+                                 std::to_string(output.size()) + " values");
+        }
+        return output;
     }
 
     double time_evaluation(repaint::shape4 shape) override {

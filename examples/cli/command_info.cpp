@@ -10,6 +10,7 @@
 #include <repaint/backend/dry.hpp>
 #include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/io/checkpoint.hpp>
+#include <repaint/model/network_location.hpp>
 
 #include "commands.hpp"
 #include "enums.hpp"
@@ -199,7 +200,7 @@ void print_info(const info_command& command) {
     const auto files = command.model.files();
     std::error_code none;
     if (std::filesystem::is_regular_file(files.weights, none) &&
-        repaint::is_guided_classifier(repaint::read_checkpoint(files.weights))) {
+        repaint::is_guided_classifier(repaint::locate_network(repaint::read_checkpoint(files.weights), files.entry))) {
         print_classifier(repaint::open_classifier(files), command.size);
     } else {
         print_unet(open(files), command.size);

@@ -14,12 +14,17 @@ namespace cli {
 struct model_options {
     std::filesystem::path weights;
     std::optional<std::filesystem::path> config;
+    std::string entry; ///< which network of the file; empty: averaged weights where there are any
     engine_options engine;
     std::optional<std::filesystem::path> classifier;
     std::optional<std::filesystem::path> classifier_config;
     float classifier_scale = 1.0F;
 
-    [[nodiscard]] repaint::model_files files() const { return {weights, config}; }
+    [[nodiscard]] repaint::model_files files() const {
+        repaint::model_files named{weights, config};
+        named.entry = entry;
+        return named;
+    }
 
     /// How to compute, the guidance included.
     [[nodiscard]] engine_options computing() const {

@@ -10,6 +10,7 @@
 #include <repaint/core/value_range.ipp>
 #include <repaint/diffusion/betas.ipp>
 #include <repaint/diffusion/class_guidance.ipp>
+#include <repaint/diffusion/interfaces.ipp>
 #include <repaint/diffusion/jump_schedule.ipp>
 #include <repaint/diffusion/noise.ipp>
 #include <repaint/diffusion/planning.ipp>
@@ -57,6 +58,7 @@
 #include <repaint/model/guided_classifier.ipp>
 #include <repaint/model/guided_diffusion.ipp>
 #include <repaint/model/load.ipp>
+#include <repaint/model/network_location.ipp>
 #include <repaint/model/model_folder.ipp>
 #include <repaint/model/monai.ipp>
 #include <repaint/model/presets.ipp>

@@ -61,6 +61,9 @@ private:
 /// Batches of one size, one behind the other. Throws shape_error when their images differ in shape, or there are none.
 [[nodiscard]] host_tensor joined(std::span<const host_tensor> batches);
 
+/// Counts the values that are NaN or infinite.
+[[nodiscard]] std::size_t not_finite(std::span<const float> values);
+
 } // namespace repaint
 
 #ifndef REPAINT_COMPILED

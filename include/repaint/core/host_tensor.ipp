@@ -1,6 +1,8 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,6 +68,15 @@ REPAINT_INLINE host_tensor joined(std::span<const host_tensor> batches) {
         values.insert(values.end(), batch.values().begin(), batch.values().end());
     }
     return {all, std::move(values)};
+}
+
+REPAINT_INLINE std::size_t not_finite(std::span<const float> values) {
+    constexpr std::uint32_t exponent = 0x7F800000U; // all of it set: NaN or infinite
+    std::size_t count = 0;
+    for (const float value : values) {
+        count += (std::bit_cast<std::uint32_t>(value) & exponent) == exponent ? 1U : 0U;
+    }
+    return count;
 }
 
 } // namespace repaint

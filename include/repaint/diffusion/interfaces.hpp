@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <repaint/concepts.hpp>
+#include <repaint/core/host_tensor.hpp>
 
 /// What a run is made of, behind one type each, so that a run is compiled once for a backend and not once for every
 /// network, noise and step. A virtual call costs nothing beside an evaluation of a network.
@@ -78,14 +79,27 @@ public:
 
 namespace detail {
 
-/// D: a type, whose value is held, or a reference.
+/// Throws error when a prediction for index t of the process is not finite.
+void check_prediction(const host_tensor& prediction, int t);
+
+/// D: a type, whose value is held, or a reference. Whatever is not a number would become a picture all the same, since
+/// what is clipped is in range: the predictions are looked at. Where looking means waiting for a device, only the first
+/// of a run is.
 template <diffusion_backend B, class D> class held_denoiser final : public any_denoiser<B> {
 public:
     explicit held_denoiser(D&& denoise) : denoise_(std::forward<D>(denoise)) {}
 
-    [[nodiscard]] tensor_of<B> operator()(B& b, const tensor_of<B>& x, int t) override { return denoise_(b, x, t); }
+    [[nodiscard]] tensor_of<B> operator()(B& b, const tensor_of<B>& x, int t) override {
+        auto prediction = denoise_(b, x, t);
+        if (!provides_replay<B> || !looked_) {
+            check_prediction(b.download(prediction), t);
+            looked_ = true;
+        }
+        return prediction;
+    }
 
     void prepare(B& b, const shape4& images) override {
+        looked_ = false;
         if constexpr (requires { denoise_.prepare(b, images); }) {
             denoise_.prepare(b, images);
         }
@@ -93,6 +107,7 @@ public:
 
 private:
     D denoise_;
+    bool looked_ = false;
 };
 
 template <diffusion_backend B, class C> class held_condition final : public any_condition<B> {
@@ -123,3 +138,7 @@ private:
 } // namespace detail
 
 } // namespace repaint
+
+#ifndef REPAINT_COMPILED
+#include <repaint/diffusion/interfaces.ipp>
+#endif

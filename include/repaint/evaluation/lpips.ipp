@@ -18,6 +18,7 @@
 #include <repaint/evaluation/lpips.hpp>
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/checkpoint.hpp>
+#include <repaint/model/network_location.hpp>
 #include <repaint/model/weight_map.hpp>
 #include <repaint/ops.hpp>
 
@@ -223,7 +224,7 @@ REPAINT_INLINE lpips_weights find_lpips_weights(std::span<const checkpoint> part
 REPAINT_INLINE lpips_weights read_lpips_weights(std::span<const std::string> files) {
     std::vector<checkpoint> parts;
     for (const auto& file : files) {
-        parts.push_back(read_checkpoint(file));
+        parts.push_back(locate_network(read_checkpoint(file))); // which strips a prefix, if all names carry one
     }
     return find_lpips_weights(parts);
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -150,6 +151,15 @@ REPAINT_COLD json_reader::event json_reader::value() {
     case 't': boolean_ = true; return word("true", event::boolean);
     case 'f': boolean_ = false; return word("false", event::boolean);
     case 'n': return word("null", event::null);
+    // As Python's json writes them.
+    case 'N': real_ = std::numeric_limits<double>::quiet_NaN(); return word("NaN", event::real);
+    case 'I': real_ = std::numeric_limits<double>::infinity(); return word("Infinity", event::real);
+    case '-':
+        if (text_.substr(at_, 2) == "-I") {
+            real_ = -std::numeric_limits<double>::infinity();
+            return word("-Infinity", event::real);
+        }
+        break;
     default: break;
     }
     if (peek() == '-' || is_digit(peek())) {

@@ -31,7 +31,7 @@ enum class pickle_kind : std::uint8_t {
     global,  // index into pickle_globals
     storage, // index into unpickler::storage_views
     tensor,  // index into unpickler::tensors
-    opaque   // harmless and not used: sets, byte strings, torch.Size
+    opaque   // not used: sets, byte strings, torch.Size, and objects of classes that are not known here
 };
 
 /// A value of a pickle. Containers, tensors and storages are numbers of objects that the unpickler owns, so values are
@@ -50,7 +50,7 @@ struct pickle_value {
     [[nodiscard]] std::string_view string() const { return {text, length}; }
 };
 
-/// What a name in a pickle may stand for. No other name is accepted, and no meaning runs code of the file.
+/// What a name in a pickle may stand for. What any other name builds is left out, and no meaning runs code of the file.
 enum class pickle_meaning : std::uint8_t {
     ordered_dict,
     rebuild_tensor,
@@ -58,6 +58,7 @@ enum class pickle_meaning : std::uint8_t {
     rebuild_parameter,
     parameter,
     storage_type,
+    dictionary, // whatever it is made with
     inert
 };
 
@@ -68,8 +69,9 @@ struct pickle_global {
     dtype type = dtype::u8; // of a storage_type
 };
 
-inline constexpr std::array<pickle_global, 24> pickle_globals = {{
+inline constexpr std::array<pickle_global, 25> pickle_globals = {{
     {"collections", "OrderedDict", pickle_meaning::ordered_dict},
+    {"collections", "defaultdict", pickle_meaning::dictionary},
     {"torch._utils", "_rebuild_tensor", pickle_meaning::rebuild_tensor},
     {"torch._utils", "_rebuild_tensor_v2", pickle_meaning::rebuild_tensor_v2},
     {"torch._utils", "_rebuild_parameter", pickle_meaning::rebuild_parameter},
@@ -96,8 +98,9 @@ inline constexpr std::array<pickle_global, 24> pickle_globals = {{
 }};
 
 /// Reads the pickles that torch.save writes: protocol 2 with the opcodes of a state_dict, and the framing and memo
-/// opcodes that protocols 3 to 5 add. It knows some twenty names and what each of them builds; it refuses every other
-/// name and never imports or calls anything. Time is linear in the stream, memory is bounded by the limits.
+/// opcodes that protocols 3 to 5 add. It knows some twenty names and what each of them builds. Objects of other names are
+/// opaque, but for the state or the items that they are given, which are read as a dictionary; it never imports or calls
+/// anything. Time is linear in the stream, memory is bounded by the limits.
 class unpickler {
 public:
     static constexpr std::size_t most_values = std::size_t{1} << 20U;  // on the stack
@@ -132,11 +135,17 @@ public:
 
     using members = std::vector<std::pair<pickle_value, pickle_value>>;
 
+    static constexpr std::size_t most_strangers = 16;
+
     /// The stream must outlive the unpickler and everything it read. source is what messages call it.
     unpickler(std::span<const std::byte> stream, std::string source) : stream_(stream), source_(std::move(source)) {}
 
     /// Reads one pickle, up to and including its STOP. Throws format_error.
     pickle_value read();
+
+    /// The names that are not known here, as "module.name", in the order in which they first came; at most
+    /// most_strangers.
+    [[nodiscard]] const std::vector<std::string>& strangers() const { return strangers_; }
 
     /// Where the next pickle, or what follows the last one, starts.
     [[nodiscard]] std::size_t position() const { return at_; }
@@ -248,6 +257,7 @@ private:
     std::vector<storage> storages_;
     std::vector<storage_view> views_;
     std::map<std::string_view, std::size_t> storage_of_key_;
+    std::vector<std::string> strangers_;
     std::size_t objects_ = 0;
     std::size_t members_ = 0;
 };

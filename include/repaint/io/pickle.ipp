@@ -174,12 +174,15 @@ REPAINT_COLD void unpickler::append(std::span<const pickle_value> values) {
 }
 
 REPAINT_COLD void unpickler::set_items(std::span<const pickle_value> values) {
+    if (values.size() % 2 != 0) {
+        refuse("items are set from an odd number of values");
+    }
+    if (top().is(pickle_kind::opaque)) { // a kind of dictionary that is not known here
+        top() = new_dictionary();
+    }
     const pickle_value& target = top();
     if (!target.is(pickle_kind::dictionary)) {
         refuse("items are set in what is not a dictionary");
-    }
-    if (values.size() % 2 != 0) {
-        refuse("items are set from an odd number of values");
     }
     count_members(values.size());
     auto& dictionary = dictionaries_[target.index()];
@@ -213,11 +216,12 @@ REPAINT_COLD void unpickler::push_global(std::string_view module, std::string_vi
             return;
         }
     }
-    refuse(joined_text(
-        {"the file asks for ",
-         in_quotes(joined_text({std::string(module.substr(0, 256)), ".", std::string(name.substr(0, 256))})),
-         ", accepted are only the names that a state_dict of tensors needs (save it alone: "
-         "torch.save(model.state_dict(), file))"}));
+    const std::string stranger = joined_text({module.substr(0, 256), ".", name.substr(0, 256)});
+    if (strangers_.size() < most_strangers &&
+        std::find(strangers_.begin(), strangers_.end(), stranger) == strangers_.end()) {
+        strangers_.push_back(stranger);
+    }
+    push(make(pickle_kind::opaque));
 }
 
 REPAINT_COLD void unpickler::push_long(std::string_view bytes) {
@@ -284,15 +288,32 @@ REPAINT_COLD bool unpickler::step() {
     case 0x81: { // NEWOBJ
         const pickle_value arguments = pop();
         const pickle_value callee = pop();
+        if (callee.is(pickle_kind::opaque)) {
+            push(callee);
+            break;
+        }
         if (!callee.is(pickle_kind::global) || !arguments.is(pickle_kind::tuple)) {
             refuse("something is built from what is not a name and a tuple");
         }
         push(build(pickle_globals[callee.index()], sequence(arguments)));
         break;
     }
-    case 'b': { // BUILD: the state of an OrderedDict or Parameter holds nothing of the tensors
+    case 0x92: { // NEWOBJ_EX
         pop();
-        const pickle_value& object = top();
+        pop();
+        if (!pop().is(pickle_kind::opaque)) {
+            refuse("something known is built with named arguments");
+        }
+        push(make(pickle_kind::opaque));
+        break;
+    }
+    case 'b': { // BUILD: the state of an OrderedDict or Parameter holds nothing of the tensors, that of a module does
+        const pickle_value state = pop();
+        pickle_value& object = top();
+        if (object.is(pickle_kind::opaque) && state.is(pickle_kind::dictionary)) {
+            object = state;
+            break;
+        }
         if (!object.is(pickle_kind::dictionary) && !object.is(pickle_kind::tensor) && !object.is(pickle_kind::opaque)) {
             refuse("a state is given to what has none");
         }
@@ -328,6 +349,9 @@ REPAINT_COLD bool unpickler::step() {
         pop_marked();
         push(make(pickle_kind::opaque));
         break;
+    case '0': pop(); break;        // POP
+    case '1': pop_marked(); break; // POP_MARK
+    case '2': push(top()); break;  // DUP
     case 'N': push(make(pickle_kind::none)); break;
     case 0x88: push(make(pickle_kind::boolean, std::int64_t{1})); break;
     case 0x89: push(make(pickle_kind::boolean)); break;
@@ -335,6 +359,7 @@ REPAINT_COLD bool unpickler::step() {
     case 'K': push(make(pickle_kind::integer, std::int64_t{next<std::uint8_t>()})); break;
     case 'M': push(make(pickle_kind::integer, std::int64_t{next<std::uint16_t>()})); break;
     case 0x8A: push_long(next_text(next<std::uint8_t>())); break;
+    case 0x8B: push_long(next_text(next<std::uint32_t>())); break;
     case 'G': push_real(); break;
     case 'X': push(make_text(next_text(next<std::uint32_t>()))); break;
     case 0x8C: push(make_text(next_text(next<std::uint8_t>()))); break;
@@ -343,7 +368,8 @@ REPAINT_COLD bool unpickler::step() {
     case 'T': push(make_text(next_text(next<std::uint32_t>()))); break;
     case 'C': skip_bytes(next<std::uint8_t>()); break;
     case 'B': skip_bytes(next<std::uint32_t>()); break;
-    case 0x8E: skip_bytes(next<std::uint64_t>()); break;
+    case 0x8E:
+    case 0x96: skip_bytes(next<std::uint64_t>()); break;
     case 'h': recall(next<std::uint8_t>()); break;
     case 'j': recall(next<std::uint32_t>()); break;
     case 'q': memoize(next<std::uint8_t>()); break;
@@ -372,6 +398,7 @@ REPAINT_COLD pickle_value unpickler::build(const pickle_global& callee, const st
             refuse("a Parameter that is not made of a tensor");
         }
         return arguments.front();
+    case pickle_meaning::dictionary: return new_dictionary();
     case pickle_meaning::inert: return make(pickle_kind::opaque);
     default:
         refuse(joined_text(

@@ -26,71 +26,54 @@ namespace repaint {
 
 namespace detail {
 
-/// Turns what an unpickler read into named tensors: opens wrappers, joins the keys of nested dictionaries with dots.
+/// Turns what an unpickler read into named tensors: joins the keys of nested dictionaries, and the numbers in lists, with
+/// dots.
 class state_dict_builder {
 public:
     static constexpr std::size_t most_tensors = 65'536;
     static constexpr std::size_t longest_name = 256;
-    static constexpr int deepest = 16;
+    static constexpr int deepest = 64;
 
     /// data holds the bytes of each storage of the unpickler.
     state_dict_builder(const unpickler& pickle, const std::vector<std::span<const std::byte>>& data,
                        std::shared_ptr<const mapped_file> file)
         : pickle_(pickle), data_(data), file_(std::move(file)) {}
 
-    checkpoint build(pickle_value root, std::string format) {
+    checkpoint build(const pickle_value& root, std::string format) {
         result_.format = std::move(format);
         result_.path = file_->path();
-        if (!root.is(pickle_kind::dictionary)) {
-            refuse(result_.path,
-                   joined_text({"holds a single ", std::string(root.is(pickle_kind::tensor) ? "tensor" : "object"),
-                                ", expected a dictionary of tensors"}));
+        if (!is_container(root)) {
+            refuse(result_.path, joined_text({"holds a single ", root.is(pickle_kind::tensor) ? "tensor" : "object",
+                                              strangers(" (", ")"), ", expected a dictionary of tensors"}));
         }
-        root = open_wrappers(root);
         std::string name;
         collect(root, name, 0);
         if (result_.tensors.empty()) {
-            refuse(result_.path, "holds no tensors");
+            refuse(result_.path, joined_text({"holds no tensors", strangers(" (but ", ")")}));
         }
         if (left_out_ != 0) {
             result_.notes.push_back(joined_text({"entries that are not tensors were left out: ", left_out_}));
         }
-        strip_common_prefix(result_);
+        if (!pickle_.strangers().empty()) {
+            result_.notes.push_back(
+                joined_text({"what is not weights was left out, and nothing of it run: ", strangers("", "")}));
+        }
         return std::move(result_);
     }
 
 private:
-    /// In a dictionary without tensors of its own, the network's weights lie under one of these keys. The averaged ones
-    /// come first: they are what samples are drawn with.
-    pickle_value open_wrappers(pickle_value root) {
-        constexpr std::array<std::string_view, 8> keys = {"ema",     "state_dict", "model_state_dict", "model", "net",
-                                                          "network", "unet",       "diffusion"};
-        for (int layer = 0; layer < 4; ++layer) {
-            const auto& members = pickle_.dictionary(root);
-            if (std::any_of(members.begin(), members.end(),
-                            [](const auto& m) { return m.second.is(pickle_kind::tensor); })) {
-                break;
-            }
-            std::optional<pickle_value> inner;
-            std::string note;
-            for (const std::string_view key : keys) {
-                for (const auto& [k, v] : members) {
-                    if (!k.is(pickle_kind::text) || k.string() != key || !v.is(pickle_kind::dictionary) ||
-                        !has_tensors(v)) {
-                        continue;
-                    }
-                    note += inner ? ", also there and not read: \"" : "the tensors were taken from the entry \"";
-                    note += std::string(key) + '"';
-                    inner = inner ? inner : v;
-                }
-            }
-            if (!inner) {
-                break;
-            }
-            result_.notes.push_back(note);
-            root = *inner;
+    static bool is_sequence(const pickle_value& v) { return v.is(pickle_kind::list) || v.is(pickle_kind::tuple); }
+    static bool is_container(const pickle_value& v) { return v.is(pickle_kind::dictionary) || is_sequence(v); }
+
+    /// The first names of classes that are not known here, between two texts; empty when there are none.
+    [[nodiscard]] std::string strangers(const char* before, const char* after) const {
+        constexpr std::size_t most = 3;
+        const auto& names = pickle_.strangers();
+        std::string text;
+        for (std::size_t i = 0; i < std::min(most, names.size()); ++i) {
+            text += joined_text({i == 0 ? before : ", ", "objects of ", in_quotes(names[i])});
         }
-        return root;
+        return names.empty() ? text : joined_text({text, names.size() > most ? ", ..." : "", after});
     }
 
     /// Counts an entry that is looked at: a few bytes of pickle can put one dictionary into itself or a thousand times
@@ -101,46 +84,57 @@ private:
         }
     }
 
-    /// True when the dictionary, or one inside it, holds a tensor.
-    [[nodiscard]] bool has_tensors(const pickle_value& dictionary, int depth = 0) {
-        const auto& members = pickle_.dictionary(dictionary);
-        return std::any_of(members.begin(), members.end(), [&](const auto& m) {
-            visit();
-            return m.second.is(pickle_kind::tensor) ||
-                   (depth < 1 && m.second.is(pickle_kind::dictionary) && has_tensors(m.second, depth + 1));
-        });
-    }
-
-    void collect(const pickle_value& dictionary, std::string& name, int depth) {
+    void collect(const pickle_value& container, std::string& name, int depth) {
         if (depth == deepest) {
             refuse(result_.path, joined_text({"nests dictionaries more than ", deepest, " levels deep"}));
         }
-        const std::size_t length = name.size();
-        for (const auto& [key, value] : pickle_.dictionary(dictionary)) {
-            visit();
-            const bool wanted =
-                key.is(pickle_kind::text) && (value.is(pickle_kind::tensor) || value.is(pickle_kind::dictionary));
-            if (!wanted) {
-                ++left_out_;
-                continue;
+        if (is_sequence(container)) {
+            const auto& values = pickle_.sequence(container);
+            for (std::size_t i = 0; i < values.size(); ++i) {
+                take(std::to_string(i), values[i], name, depth);
             }
-            const std::string_view text = key.string();
-            const std::size_t longest = longest_name - length - (value.is(pickle_kind::tensor) ? 0 : 1);
-            if (length == longest_name || text.size() > longest || !is_utf8(text) ||
-                text.find('\0') != std::string_view::npos) {
-                refuse(result_.path,
-                       joined_text({"the tensor name ", in_quotes(name + std::string(text.substr(0, longest_name))),
-                                    " is not UTF-8 text of up to ", longest_name, " bytes"}));
-            }
-            name += text;
-            if (value.is(pickle_kind::tensor)) {
-                add(name, pickle_.tensor_of(value));
-            } else {
-                name += '.';
-                collect(value, name, depth + 1);
-            }
-            name.resize(length);
+            return;
         }
+        for (const auto& [key, value] : pickle_.dictionary(container)) {
+            if (key.is(pickle_kind::text)) {
+                take(key.string(), value, name, depth);
+            } else if (key.is(pickle_kind::integer)) {
+                take(std::to_string(key.integer), value, name, depth);
+            } else {
+                ++left_out_;
+            }
+        }
+    }
+
+    /// An entry of a container, of which `name` is what its own name begins with.
+    void take(std::string_view key, const pickle_value& value, std::string& name, int depth) {
+        visit();
+        const bool is_tensor = value.is(pickle_kind::tensor);
+        if (!is_tensor && !is_container(value)) {
+            ++left_out_;
+            return;
+        }
+        // A module that was saved whole keeps its tensors in these, which no state_dict shows.
+        if (!is_tensor && (key == "_modules" || key == "_parameters" || key == "_buffers")) {
+            collect(value, name, depth + 1);
+            return;
+        }
+        const std::size_t length = name.size();
+        const std::size_t longest = longest_name - length - (is_tensor ? 0 : 1);
+        if (length == longest_name || key.size() > longest || !is_utf8(key) ||
+            key.find('\0') != std::string_view::npos) {
+            refuse(result_.path,
+                   joined_text({"the tensor name ", in_quotes(name + std::string(key.substr(0, longest_name))),
+                                " is not UTF-8 text of up to ", longest_name, " bytes"}));
+        }
+        name += key;
+        if (is_tensor) {
+            add(name, pickle_.tensor_of(value));
+        } else {
+            name += '.';
+            collect(value, name, depth + 1);
+        }
+        name.resize(length);
     }
 
     void add(const std::string& name, const unpickler::tensor& t) {

@@ -21,6 +21,7 @@
 #include <repaint/model/guided_classifier.hpp>
 #include <repaint/model/guided_diffusion.hpp>
 #include <repaint/model/load.ipp>
+#include <repaint/model/network_location.hpp>
 
 namespace repaint {
 
@@ -263,7 +264,7 @@ read_guided_classifier(const checkpoint& file, const json_value* settings, int i
 }
 
 REPAINT_COLD opened_classifier open_classifier(const model_files& files, int image_size) {
-    checkpoint file = read_checkpoint(files.weights);
+    checkpoint file = locate_network(read_checkpoint(files.weights), files.entry);
     model_description found;
     const auto settings = detail::find_settings(files, found);
     auto [network, about] = read_guided_classifier(file, settings ? &*settings : nullptr, image_size);

@@ -22,6 +22,9 @@ struct model_files {
     std::optional<std::string> config;
     /// The keys of `config` as values. When they are given, no JSON file is read for them.
     std::optional<json_value> settings = std::nullopt;
+    /// Which network of a file that has several: part of what stands before its tensors' names ("model", "ema"). Empty:
+    /// averaged weights where there are any (locate_network).
+    std::string entry = {};
 
     /// The weights alone: a string, or what converts to one, such as std::filesystem::path.
     template <class Path>

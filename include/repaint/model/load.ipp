@@ -23,6 +23,7 @@
 #include <repaint/model/load.hpp>
 #include <repaint/model/model_folder.hpp>
 #include <repaint/model/monai.hpp>
+#include <repaint/model/network_location.hpp>
 
 namespace repaint {
 
@@ -129,7 +130,7 @@ inline family_model read_family(const checkpoint& file, const model_files& files
 
 REPAINT_COLD opened_model open_model(const model_files& files) {
     const model_location where = locate_model(files.weights);
-    checkpoint file = read_checkpoint(where.weights);
+    checkpoint file = locate_network(read_checkpoint(where.weights), files.entry);
     auto read = detail::read_family(file, files, where);
     auto& about = read.description;
     about.remarks.insert(about.remarks.begin(), where.remarks.begin(), where.remarks.end());

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <repaint/config.hpp>
+#include <repaint/core/host_tensor.hpp>
 #include <repaint/core/host_weights.hpp>
 #include <repaint/core/shape.hpp>
 #include <repaint/core/text.hpp>
@@ -166,7 +167,16 @@ REPAINT_COLD host_weights weight_map::take_file(const std::string& name, const s
         record_->misfits.emplace(name, joined_text({to_string(t.type), " instead of floats"}));
         return {expected, nullptr};
     }
-    return record_->convert ? read_weights(t, expected, name) : host_weights{expected, nullptr};
+    if (!record_->convert) {
+        return {expected, nullptr};
+    }
+    host_weights weights = read_weights(t, expected, name);
+    if (const std::size_t broken = not_finite({weights.values.get(), expected.size()}); broken > 0) {
+        throw format_error(joined_text({shown(record_->source->path), ": the tensor ", printable(name), " holds ",
+                                        broken, " NaN or infinite of ", expected.size(),
+                                        " values, so the network can return nothing else: take another checkpoint"}));
+    }
+    return weights;
 }
 
 REPAINT_COLD host_weights weight_map::take_joined(const std::vector<std::string>& names, const shape4& expected) {
