@@ -13,6 +13,7 @@
 #include <repaint/io/bytes.hpp>
 #include <repaint/io/checkpoint.hpp>
 #include <repaint/io/safetensors.hpp>
+#include <repaint/model/network_location.hpp>
 
 #include "support/catch.hpp"
 #include "support/hostile.hpp"
@@ -466,7 +467,7 @@ TEST_CASE("a prefix that every name carries is stripped and told", "[safetensors
             header += header.size() == 1 ? "" : ",";
             header += tensor(name, "U8", "[0]", "[0,0]");
         }
-        return repaint::read_checkpoint(in_memory(file_of(header + '}')));
+        return repaint::locate_network(repaint::read_checkpoint(in_memory(file_of(header + '}'))));
     };
     const auto has = [](const checkpoint& c, const std::string& name) { return c.tensors.count(name) == 1; };
     const checkpoint stripped = names_of({"module._orig_mod.a.b", "module._orig_mod.c"});
@@ -485,13 +486,101 @@ TEST_CASE("a prefix that every name carries is stripped and told", "[safetensors
     CHECK(names_of({}).tensors.empty());
 }
 
+TEST_CASE("a network is found under any prefix, beside anything, averaged weights first", "[safetensors]") {
+    const auto file_with = [](const std::vector<std::string>& names) {
+        std::string header = "{";
+        for (const std::string& name : names) {
+            header += header.size() == 1 ? "" : ",";
+            header += tensor(name, "U8", "[0]", "[0,0]");
+        }
+        return repaint::read_checkpoint(in_memory(file_of(header + '}')));
+    };
+    const auto network_at = [](const std::string& prefix) {
+        return std::vector<std::string>{prefix + "input_blocks.0.0.weight", prefix + "time_embed.0.weight"};
+    };
+    const auto joined = [](std::vector<std::string> a, const std::vector<std::string>& b) {
+        a.insert(a.end(), b.begin(), b.end());
+        return a;
+    };
+    const auto names = [](const checkpoint& c) {
+        std::vector<std::string> found;
+        for (const auto& [name, t] : c.tensors) {
+            found.push_back(name);
+        }
+        return found;
+    };
+    const auto plain = network_at("");
+    for (const char* prefix : {"", "network.", "netG.module.", "state_dict.model._orig_mod.", "0.", "a.b.c.d.e."}) {
+        INFO(prefix);
+        const checkpoint c = repaint::locate_network(file_with(network_at(prefix)));
+        CHECK(names(c) == plain);
+        CHECK(c.notes.empty() == std::string(prefix).empty());
+    }
+
+    // Tables of the diffusion, an optimizer and other parts of the training are left out, and named.
+    const checkpoint beside = repaint::locate_network(
+        file_with(joined(network_at("denoise_fn."), {"betas", "optimizer.state.0.exp_avg", "optimizer.state.0.step"})));
+    CHECK(names(beside) == plain);
+    CHECK(beside.notes.at(0) == "the tensors were taken from the entry \"denoise_fn\"");
+    CHECK(beside.notes.at(1) == "left out beside the network: betas, optimizer (2 tensors)");
+    CHECK(names(repaint::locate_network(file_with(joined(plain, {"betas", "optimizer.state.0.exp_avg"})))) == plain);
+    // What may be a part of the network is not.
+    CHECK(names(repaint::locate_network(file_with(joined(plain, {"input_hint_block.0.weight"})))).size() == 3);
+
+    for (const char* average : {"ema", "model_ema", "ema_model", "ema_state_dict", "unet_ema", "averaged_model",
+                                "ema.module", "EMA", "state_dict.ema_unet"}) {
+        INFO(average);
+        const checkpoint c = repaint::locate_network(
+            file_with(joined(joined(network_at("model."), {"model.x.y"}), network_at(std::string(average) + '.'))));
+        CHECK(names(c) == plain);
+        CHECK(c.notes.at(0) == "the tensors were taken from the entry \"" + std::string(average) +
+                                   "\", averaged weights, also there and not read: \"model\"");
+    }
+    for (const char* other : {"schema", "temporal.unet", "ema.online_model", "lemma"}) { // not averaged
+        INFO(other);
+        const checkpoint c = repaint::locate_network(
+            file_with(joined(joined(network_at("model."), {"model.x.y"}), network_at(std::string(other) + '.'))));
+        CHECK(names(c).size() == 3);
+    }
+
+    const checkpoint both = file_with(joined(network_at("state_dict.model."), network_at("state_dict.ema.")));
+    CHECK(mentions(repaint::locate_network(both, "model").notes.at(0), "entry \"state_dict.model\""));
+    CHECK(mentions(repaint::locate_network(both, "state_dict.model").notes.at(0), "entry \"state_dict.model\""));
+    CHECK(mentions(repaint::locate_network(both, "ema").notes.at(0), "entry \"state_dict.ema\""));
+    CHECK(mentions(refusal([&] { return repaint::locate_network(both, "mode"); }),
+                   "no network under \"mode\", but under \"state_dict.ema\", \"state_dict.model\""));
+
+    // As CompVis keeps averages: without dots.
+    const checkpoint dotless = repaint::locate_network(
+        file_with(joined(network_at("model.diffusion_model."),
+                         {"model_ema.decay", "model_ema.diffusion_modelinput_blocks00weight",
+                          "model_ema.diffusion_modeltime_embed0weight"})));
+    CHECK(names(dotless) == plain);
+    CHECK(mentions(dotless.notes.at(0), "their averages from \"model_ema\""));
+}
+
 TEST_CASE("files that are no checkpoint are refused with what they start with", "[safetensors]") {
     const auto refuses = [](const std::string& text, const std::string& name = "file") {
         return refusal([&] { return repaint::read_checkpoint(in_memory(text, name)); });
     };
     CHECK(mentions(refuses(""), "is empty"));
-    CHECK(mentions(refuses("GGUF\3"), "47 47 55 46 03, accepted are .safetensors"));
-    CHECK(mentions(refuses("\x89HDF\r\n\x1a\n"), "89 48 44 46 0d 0a 1a 0a"));
+    CHECK(mentions(refuses("\1\2GUF\3"), "01 02 47 55 46 03, accepted are .safetensors"));
+    const std::vector<std::pair<std::string, std::string>> known{
+        {"\n<!DOCTYPE html><title>Google Drive", "is a web page, not a checkpoint: the download failed"},
+        {"\xef\xbb\xbf<html>", "is a web page"},
+        {"<?xml version='1.0'?><Error>", "an XML text"},
+        {"version https://git-lfs.github.com/spec/v1\noid sha256:", "run git lfs pull"},
+        {"GGUF\3", "is a GGUF file"},
+        {"\x89HDF\r\n\x1a\n", "is an HDF5 file"},
+        {"\x93NUMPY\1", "is an array (.npy)"},
+        {"\x1f\x8b\x08", "compressed by gzip"},
+        {"\x89PNG\r\n", "is a picture"},
+        {std::string("\x08\x07\x12\x07pytorch", 11), "is an ONNX file"},
+        {std::string(100, '\0'), "holds zeros only"}};
+    for (const auto& [text, what] : known) {
+        CHECK(mentions(refuses(text), what));
+        CHECK(mentions(refuses(text, "m.safetensors"), what));
+    }
     CHECK(mentions(refuses("short", "m.safetensors"), "starts with 8 of header length"));
     CHECK(mentions(refuses(std::string(16, '\xff'), "m.safetensors"), "18446744073709551615"));
     const temporary_folder folder;
