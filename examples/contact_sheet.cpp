@@ -9,13 +9,14 @@
 
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
+#include <repaint/image/mask_reading.hpp>
 #include <repaint/image/picture.hpp>
 
 namespace {
 
 /// The picture with grey where the keep mask is black.
 repaint::picture with_hole(const repaint::picture& original, const std::string& mask_file) {
-    const auto keep = repaint::keep_mask(repaint::read_picture(mask_file), repaint::mask_polarity::keep);
+    const auto keep = repaint::understand_mask(repaint::read_picture(mask_file), repaint::mask_polarity::keep).keep;
     if (keep.shape().h != original.height || keep.shape().w != original.width) {
         throw repaint::shape_error(mask_file + " does not have the size of its picture");
     }

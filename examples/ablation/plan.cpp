@@ -11,6 +11,7 @@
 #include <repaint/image/codecs.hpp>
 #include <repaint/io/bytes.hpp>
 
+#include "mask_files.hpp"
 #include "mask_kinds.hpp"
 #include "pairing.hpp"
 #include "terminal.hpp"
@@ -84,7 +85,7 @@ ablation_plan plan_of(const ablate_command& command, cli::engine& model) {
             const fs::path& file = kind.masks[i];
             const auto [place, added] = places.emplace(file, plan.keeps.size());
             if (added) {
-                plan.keeps.push_back(repaint::keep_mask(repaint::read_picture(file), repaint::mask_polarity::keep));
+                plan.keeps.push_back(cli::read_keep_mask(file));
             }
             masks.push_back(place->second);
             const auto& p = plan.pictures[i].pixels();

@@ -129,8 +129,8 @@ std::string profile_json(const std::vector<cpu_layer_time>& layers, int runs, in
 
 std::string profile_table(const std::vector<cpu_layer_time>& layers, int runs, int threads) {
     const double seconds = total(layers);
-    std::string text = printed("%-12s %9s %6s %8s  %s\n", "layers", "ms", "share", "GFLOP/s",
-                               "of all threads' time: kinds of work");
+    std::string text =
+        printed("%-12s %9s %6s %8s  %s\n", "layers", "ms", "share", "GFLOP/s", "of all threads' time: kinds of work");
     for (const auto& g : groups_of(layers)) {
         text += printed("%-12s %9.2f %5.1f%% ", std::string(g.name).c_str(), 1000.0 * g.seconds / runs,
                         100.0 * g.seconds / seconds);

@@ -19,6 +19,7 @@
 #include "csv.hpp"
 #include "engine_cpu.hpp"
 #include "image_files.hpp"
+#include "mask_files.hpp"
 #include "pairing.hpp"
 #include "terminal.hpp"
 
@@ -68,7 +69,7 @@ std::optional<host_tensor> read_mask(const picture_group& group, const host_tens
     if (!group.mask) {
         return std::nullopt;
     }
-    host_tensor keep = repaint::keep_mask(repaint::read_picture(*group.mask), repaint::mask_polarity::keep);
+    host_tensor keep = read_keep_mask(*group.mask);
     if (keep.shape().h != truth.shape().h || keep.shape().w != truth.shape().w) {
         throw std::invalid_argument(group.mask->string() + " is " + size_of(keep) + ", but " + group.truth.string() +
                                     " is " + size_of(truth) + ": a mask and its picture must have the same size");

@@ -4,11 +4,10 @@
 #include <system_error>
 #include <utility>
 
-#include <repaint/image/codecs.hpp>
-
 #include "batch_run.hpp"
 #include "commands.hpp"
 #include "image_files.hpp"
+#include "mask_files.hpp"
 #include "run_state.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
@@ -21,58 +20,29 @@ namespace fs = std::filesystem;
 using repaint::host_tensor;
 using repaint::shape4;
 
-/// A mask with its values taken from 1.
-host_tensor inverted(host_tensor mask) {
-    for (float& value : mask.values()) {
-        value = 1.0F - value;
-    }
-    return mask;
-}
-
-/// Keep masks, from --keep or --paint: pictures, and every image of .npy files.
-std::vector<host_tensor> read_masks(const inpaint_command& command) {
-    const bool paint = command.keep.empty();
-    std::vector<host_tensor> masks;
-    for (const auto& file : paint ? command.paint : command.keep) {
-        if (lower_extension(file) == ".npy") {
-            const host_tensor all = read_array(file);
-            for (int i = 0; i < all.shape().n; ++i) {
-                masks.push_back(paint ? inverted(repaint::image_copy(all, i)) : repaint::image_copy(all, i));
-            }
-        } else {
-            masks.push_back(repaint::keep_mask(repaint::read_picture(file),
-                                               paint ? repaint::mask_polarity::paint : repaint::mask_polarity::keep));
-            if (command.walk.system == repaint::sampling_system::diffusers) {
-                // RePaintPipeline knows no soft edges in mask pictures.
-                for (float& value : masks.back().values()) {
-                    value = value >= 0.5F ? 1.0F : 0.0F;
-                }
-            }
-        }
-    }
-    return masks;
-}
-
 /// What the command line names: images, and a mask for all or for each.
 class inpaint_input {
 public:
     explicit inpaint_input(const inpaint_command& command)
-        : images_(read_images(command.images)), masks_(read_masks(command)) {
+        : images_(read_images(command.images, command.range)),
+          masks_(read_masks(command.masks, images_, command.walk.system == repaint::sampling_system::diffusers,
+                            command.quiet)) {
         check_one_or_each(images_.size(), "image", masks_.size(), "mask");
         check_one_or_each(images_.size(), "image", command.labels.given.size(), "label");
     }
 
     [[nodiscard]] const std::vector<source_image>& images() const { return images_; }
-    [[nodiscard]] const host_tensor& mask_of(std::size_t image) const { return masks_[masks_.size() == 1 ? 0 : image]; }
+    [[nodiscard]] const host_tensor& mask_of(std::size_t image) const { return mask(image).keep; }
 
     /// Throws unless every mask has its image's size. one_size: the images must have one size.
     void check_masks(bool one_size) const {
         for (std::size_t i = 0; i < images_.size(); ++i) {
+            check_mask_fits(mask(i), images_[i]);
             const shape4 s{1, mask_of(i).shape().c, images_[i].height(), images_[i].width()};
             try {
                 repaint::check_keep_mask(s, mask_of(i));
             } catch (const std::exception& wrong) {
-                throw std::invalid_argument(images_[i].file.string() + ": " + wrong.what());
+                throw std::invalid_argument(mask(i).name + ": " + wrong.what());
             }
             if (one_size && !alike(0, i)) {
                 throw std::invalid_argument(images_[i].file.string() + " is " + std::to_string(s.w) + "x" +
@@ -121,8 +91,10 @@ public:
     }
 
 private:
+    [[nodiscard]] const source_mask& mask(std::size_t image) const { return masks_[masks_.size() == 1 ? 0 : image]; }
+
     std::vector<source_image> images_;
-    std::vector<host_tensor> masks_;
+    std::vector<source_mask> masks_;
 };
 
 template <class T> std::string joined(const std::vector<T>& list) {
@@ -131,6 +103,8 @@ template <class T> std::string joined(const std::vector<T>& list) {
         text += text.empty() ? "" : " ";
         if constexpr (std::is_same_v<T, fs::path>) {
             text += item.string();
+        } else if constexpr (std::is_same_v<T, std::string>) {
+            text += item;
         } else {
             text += std::to_string(item);
         }
@@ -145,8 +119,12 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const e
     return {{"model",
              c.model.weights.filename().string() + " of " + std::to_string(e.description().parameters) + " parameters"},
             {"image", joined(c.images)},
-            {"keep", joined(c.keep)},
-            {"paint", joined(c.paint)},
+            {"keep", joined(c.masks.keep)},
+            {"paint", joined(c.masks.paint)},
+            {"mask", std::to_string(c.masks.tolerance) + " " +
+                         (c.masks.threshold ? std::to_string(*c.masks.threshold) : "none") + " " +
+                         std::to_string(c.masks.grow) + " " + std::to_string(c.masks.feather)},
+            {"range", c.range ? std::to_string(c.range->low) + " " + std::to_string(c.range->high) : "none"},
             {"algorithm", to_string(c.walk.system)},
             {"eta", c.eta ? std::to_string(*c.eta) : "none"},
             {"timesteps", c.walk.timesteps},
@@ -202,12 +180,8 @@ std::size_t resumed_batch(const fs::path& file, const run_state& state, const st
 /// network, alpha still from the original.
 void add_filled(output& out, std::size_t p, const host_tensor& filled, const source_image& image,
                 const host_tensor* keep, const repaint::value_range& range) {
-    if (image.pixels) {
-        const host_tensor nothing({1, 1, image.height(), image.width()});
-        out.add(p, filled, range, *image.pixels, keep != nullptr ? *keep : nothing);
-    } else {
-        out.add(p, filled, range);
-    }
+    const host_tensor nothing({1, 1, image.height(), image.width()});
+    out.add(p, filled, range, image, keep != nullptr ? *keep : nothing);
 }
 
 } // namespace
@@ -261,8 +235,9 @@ int inpaint(const inpaint_command& command) {
     };
     steps.keep = [&](std::size_t i, const host_tensor& images) {
         for (std::size_t p = batches[i].first; p < batches[i].last; ++p) {
-            add_filled(out, p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)), input.images()[p / samples],
-                       command.raw ? nullptr : &input.mask_of(p / samples), model->data_range());
+            add_filled(out, p, repaint::image_copy(images, static_cast<int>(p - batches[i].first)),
+                       input.images()[p / samples], command.raw ? nullptr : &input.mask_of(p / samples),
+                       model->data_range());
         }
     };
     steps.stop = [&](std::size_t i) {

@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include <repaint/core/value_range.hpp>
 #include <repaint/diffusion/jump_schedule.hpp>
 #include <repaint/evaluation/ssim.hpp>
 
+#include "mask_files.hpp"
 #include "options.hpp"
 
 /// One function per subcommand; main.cpp fills the structs from the command line. They throw what the library throws.
@@ -24,8 +26,8 @@ struct inpaint_command {
     model_options model;
     walk_options walk;
     std::vector<std::filesystem::path> images;
-    std::vector<std::filesystem::path> keep;
-    std::vector<std::filesystem::path> paint;
+    std::optional<repaint::value_range> range; ///< of arrays; none: their type's, or the network's
+    mask_options masks;
     std::filesystem::path out;
     label_options labels;
     std::optional<double> eta;

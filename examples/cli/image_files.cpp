@@ -1,6 +1,7 @@
 #include "image_files.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -42,12 +43,20 @@ bool is_picture_name(const fs::path& path) {
     return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
-host_tensor read_array(const fs::path& file) {
-    host_tensor array = repaint::read_npy(file);
+namespace {
+
+void check_array(const fs::path& file, const host_tensor& array) {
     if (array.empty()) {
         throw repaint::format_error(repaint::shown(file) + ": there is no image in an array of shape " +
                                     to_string(array.shape()));
     }
+}
+
+} // namespace
+
+host_tensor read_array(const fs::path& file) {
+    host_tensor array = repaint::read_npy(file);
+    check_array(file, array);
     return array;
 }
 
@@ -71,16 +80,57 @@ host_tensor stacked(const std::vector<const host_tensor*>& parts) {
 }
 
 host_tensor source_image::tensor(int channels, const value_range& range) const {
-    return pixels ? repaint::rescaled(repaint::to_tensor(*pixels, channels), {}, range) : values;
+    if (pixels) {
+        return repaint::rescaled(repaint::to_tensor(*pixels, channels), {}, range);
+    }
+    const value_range own = units.range.value_or(range);
+    float least = own.low;
+    float most = own.high;
+    host_tensor filled = values;
+    for (float& value : filled.values()) {
+        if (std::isnan(value)) {
+            value = 0.5F * (own.low + own.high); // a hole
+        }
+        least = std::min(least, value);
+        most = std::max(most, value);
+    }
+    const float rounding = 1e-3F * (own.high - own.low);
+    if (least < own.low - rounding || most > own.high + rounding) {
+        const auto text = [](float v) { return repaint::shortest_text(static_cast<double>(v)); };
+        throw std::invalid_argument(file.string() + ": holds values from " + text(least) + " to " + text(most) +
+                                    ", expected " + text(own.low) + " to " + text(own.high) +
+                                    ": give what black and white are, --range " + text(least) + " " + text(most));
+    }
+    return repaint::rescaled(std::move(filled), own, range);
 }
 
-std::vector<source_image> read_images(const std::vector<fs::path>& files) {
+namespace {
+
+/// What the values of an array mean. Integers of one or two bytes are those of pictures.
+array_units units_of(const repaint::npy_array& array, const std::optional<value_range>& range) {
+    switch (array.type) {
+    case repaint::dtype::u8: return {range.value_or(value_range{0.0F, 255.0F}), array.type};
+    case repaint::dtype::u16: return {range.value_or(value_range{0.0F, 65535.0F}), array.type};
+    default: return {range, repaint::dtype::f32};
+    }
+}
+
+} // namespace
+
+std::vector<source_image> read_images(const std::vector<fs::path>& files, const std::optional<value_range>& range) {
     std::vector<source_image> images;
     for (const auto& file : files) {
         if (lower_extension(file) == ".npy") {
-            const host_tensor all = read_array(file);
-            for (int i = 0; i < all.shape().n; ++i) {
-                images.push_back({file, std::nullopt, repaint::image_copy(all, i)});
+            const repaint::npy_array all = repaint::read_npy_array(repaint::mapped_file(file));
+            check_array(file, all.values);
+            for (int i = 0; i < all.values.shape().n; ++i) {
+                host_tensor values = repaint::image_copy(all.values, i);
+                const auto some = std::as_const(values).values();
+                if (std::any_of(some.begin(), some.end(), [](float v) { return std::isinf(v); })) {
+                    throw repaint::format_error(repaint::shown(file) + ": holds infinity");
+                }
+                const bool holes = std::any_of(some.begin(), some.end(), [](float v) { return std::isnan(v); });
+                images.push_back({file, std::nullopt, std::move(values), units_of(all, range), holes});
             }
         } else {
             images.push_back({file, repaint::read_picture(file), {}});
@@ -125,13 +175,31 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
     }
 }
 
-void output::add(std::size_t p, const host_tensor& values, const value_range& range, const repaint::picture& original,
+void output::add(std::size_t p, const host_tensor& values, const value_range& range, const source_image& original,
                  const host_tensor& keep) {
     if (is_array()) {
-        finished_.push_back(values);
+        const array_units units = original.pixels ? array_units{} : original.units;
+        if (!units_) {
+            units_ = units;
+        } else if (*units_ != units) {
+            throw std::invalid_argument("-o " + array_.string() +
+                                        " holds one kind of values, but the images have several: give a folder");
+        }
+        host_tensor own = repaint::rescaled(values, range, units.range.value_or(range));
+        if (!original.pixels) { // what is known stays what it is, to the bit
+            const std::size_t masked = keep.size();
+            for (std::size_t i = 0; i < own.size(); ++i) {
+                if (keep.values()[i % masked] == 1.0F) {
+                    own.values()[i] = original.values.values()[i];
+                }
+            }
+        }
+        finished_.push_back(std::move(own));
+    } else if (original.pixels) {
+        repaint::write_picture(
+            files_[p], repaint::compose_picture(*original.pixels, repaint::rescaled(values, range, {}), 0, keep));
     } else {
-        repaint::write_picture(files_[p],
-                               repaint::compose_picture(original, repaint::rescaled(values, range, {}), 0, keep));
+        add(p, values, range);
     }
 }
 
@@ -139,7 +207,7 @@ void output::finish() const {
     if (!is_array()) {
         return;
     }
-    repaint::write_npy(array_, repaint::joined(finished_));
+    repaint::write_npy(array_, repaint::joined(finished_), units_ ? units_->type : repaint::dtype::f32);
 }
 
 } // namespace cli

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
+#include <repaint/core/value_range.hpp>
 #include <repaint/image/picture.hpp>
+#include <repaint/io/stored_tensor.hpp>
 #include <repaint/model/diffusion_model.hpp>
 
 /// What goes into a run and what comes out of it: pictures, or .npy.
@@ -23,6 +25,14 @@ namespace cli {
 /// The array in an .npy. Throws repaint::format_error when it holds no image.
 [[nodiscard]] repaint::host_tensor read_array(const std::filesystem::path& file);
 
+/// What the values of an .npy mean.
+struct array_units {
+    std::optional<repaint::value_range> range; ///< what black and white are; none: as in the network's images
+    repaint::dtype type = repaint::dtype::f32; ///< of the file that is written from it
+
+    friend bool operator==(const array_units&, const array_units&) = default;
+};
+
 /// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
 [[nodiscard]] repaint::host_tensor stacked(const std::vector<const repaint::host_tensor*>& parts);
 
@@ -30,17 +40,21 @@ namespace cli {
 struct source_image {
     std::filesystem::path file;
     std::optional<repaint::picture> pixels;
-    repaint::host_tensor values; ///< (1, c, h, w), empty while there are pixels
+    repaint::host_tensor values; ///< (1, c, h, w), as they are in the file; empty while there are pixels
+    array_units units = {};      ///< of the values
+    bool has_nan = false;        ///< among the values: a hole
 
     [[nodiscard]] int width() const { return pixels ? pixels->width : values.shape().w; }
     [[nodiscard]] int height() const { return pixels ? pixels->height : values.shape().h; }
 
-    /// As the network takes it: pictures are brought to the range it was trained on, an .npy is taken as it is.
+    /// As the network takes it, brought to the range it was trained on. Throws std::invalid_argument for values of an
+    /// .npy outside of their range.
     [[nodiscard]] repaint::host_tensor tensor(int channels, const repaint::value_range& range) const;
 };
 
-/// Pictures, and every image of .npy files.
-[[nodiscard]] std::vector<source_image> read_images(const std::vector<std::filesystem::path>& files);
+/// Pictures, and every image of .npy files, whose values have the given range, if any.
+[[nodiscard]] std::vector<source_image> read_images(const std::vector<std::filesystem::path>& files,
+                                                    const std::optional<repaint::value_range>& range = std::nullopt);
 
 /// Where the pictures of a run go.
 class output {
@@ -56,9 +70,10 @@ public:
     /// images, which an .npy keeps.
     void add(std::size_t p, const repaint::host_tensor& values, const repaint::value_range& range);
 
-    /// The same for one that was made from a picture: what is known (keep = 1) and alpha come from there.
+    /// The same for one that was made from another: what is known (keep = 1) and alpha come from there, and an .npy is
+    /// in the units of the one it was made from.
     void add(std::size_t p, const repaint::host_tensor& values, const repaint::value_range& range,
-             const repaint::picture& original, const repaint::host_tensor& keep);
+             const source_image& original, const repaint::host_tensor& keep);
 
     /// Writes what waits.
     void finish() const;
@@ -70,6 +85,7 @@ private:
     std::filesystem::path array_;
     std::vector<std::filesystem::path> files_;
     std::vector<repaint::host_tensor> finished_;
+    std::optional<array_units> units_; ///< of the first
 };
 
 } // namespace cli

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -46,6 +47,31 @@ void add_eta(CLI::App* app, std::optional<double>& eta) {
            "--eta", [&eta](const double& value) { eta = value; },
            "steps of DDIM with this much of the noise, 0 to 1, instead of the trained ones (diffusers inpaints with 0)")
         ->check(CLI::Range(0.0, 1.0));
+}
+
+void add_masks(CLI::App* app, cli::mask_options& masks) {
+    const std::string words =
+        "; or alpha (fill what is transparent in the picture), '#rrggbb' (fill that colour of it), or "
+        "the same of another file: alpha:FILE, '#rrggbb:FILE'";
+    auto* keep =
+        app->add_option("--keep", masks.keep, "masks, white = known; one for all or one each; pictures or .npy")
+            ->type_name("FILE ...");
+    auto* paint = app->add_option("--paint", masks.paint, "masks, white = fill" + words)->type_name("FILE ...");
+    keep->excludes(paint);
+    app->add_option("--tolerance", masks.tolerance, "of a colour in --paint, in each channel of 0 to 255")
+        ->check(CLI::Range(0, 255))
+        ->capture_default_str();
+    app->add_option_function<float>(
+           "--threshold", [&masks](const float& value) { masks.threshold = value; },
+           "makes masks hard: known (with --paint: filled no more) from this value of 0 to 1 on")
+        ->check(CLI::Range(1e-6, 1.0));
+    app->add_option("--grow", masks.grow, "pixels by which the hole grows, round")
+        ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
+    app->add_option("--feather", masks.feather,
+                    "pixels around the hole over which the fill fades into the picture, which changes them")
+        ->check(CLI::Range(0.0, 1e6))
+        ->capture_default_str();
 }
 
 /// Returns what has to be called before the walk is used: defaults that depend on the algorithm are set there, and
@@ -116,11 +142,15 @@ int main(int argc, char** argv) {
     cli::inpaint_command inpaint;
     auto* command = app.add_subcommand("inpaint", "fill the holes of pictures");
     cli::add_model(command, inpaint.model);
-    cli::add_paths(command, "--image", inpaint.images, "pictures (PNG, JPEG), or .npy (n, c, h, w) in [-1, 1]")
-        ->required();
-    auto* keep = cli::add_paths(command, "--keep", inpaint.keep, "masks, white = known; one for all or one each");
-    auto* paint = cli::add_paths(command, "--paint", inpaint.paint, "masks, white = fill");
-    keep->excludes(paint);
+    cli::add_paths(command, "--image", inpaint.images, "pictures (PNG, JPEG), or .npy (n, c, h, w)")->required();
+    std::vector<float> inpaint_range;
+    add_masks(command, inpaint.masks);
+    command
+        ->add_option("--range", inpaint_range,
+                     "what black and white are in .npy images; default: 0 255 of 8 bits, 0 65535 of 16, of floats the "
+                     "network's own range")
+        ->expected(2)
+        ->type_name("LOW HIGH");
     cli::add_path(command, "-o,--out", inpaint.out, "picture (.png, .jpg), folder for several, or .npy for all")
         ->required();
     const auto settle_inpaint = add_walk(command, inpaint.walk);
@@ -139,8 +169,16 @@ int main(int argc, char** argv) {
     command->add_flag("--quiet", inpaint.quiet, "no summary, no progress");
     cli::add_path(command, "--resume", inpaint.resume, "go on from the state that a stopped run left");
     command->callback([&] {
-        if (inpaint.keep.empty() && inpaint.paint.empty()) {
+        const bool pictures = std::any_of(inpaint.images.begin(), inpaint.images.end(),
+                                          [](const auto& file) { return cli::lower_extension(file) != ".npy"; });
+        if (!inpaint.masks.any() && pictures) { // NaN in arrays may be the hole
             throw CLI::RequiredError("--keep (white = known) or --paint (white = fill)");
+        }
+        if (!inpaint_range.empty()) {
+            inpaint.range = repaint::value_range{inpaint_range[0], inpaint_range[1]};
+            if (!(inpaint.range->low < inpaint.range->high)) {
+                throw CLI::ValidationError("--range", "LOW must be below HIGH");
+            }
         }
         chosen = [&] {
             settle_inpaint();

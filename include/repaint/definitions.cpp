@@ -32,6 +32,8 @@
 #include <repaint/evaluation/ssim.ipp>
 #include <repaint/image/mask.ipp>
 #include <repaint/image/mask_canvas.ipp>
+#include <repaint/image/mask_reading.ipp>
+#include <repaint/image/mask_shaping.ipp>
 #include <repaint/image/official_crop.ipp>
 #include <repaint/image/picture.ipp>
 #include <repaint/image/pixels.ipp>

@@ -51,9 +51,11 @@ picture to_picture(const host_tensor& images, int image_index = 0, pixel_roundin
 
 /// The output picture of an inpainting: where keep is 1, the bytes of `original`; elsewhere image `image_index` of
 /// `filled` (n, 3 or 1, h, w), rounded to nearest. A soft keep is taken as already blended into `filled`.
-/// keep (1 = known): (1 or n, 1 or c, h, w). The picture is RGB for three channels (a grey original is replicated) and
-/// grey for one (an RGB original becomes luma); alpha of the original is copied. Throws shape_error.
-picture compose_picture(const picture& original, const host_tensor& filled, int image_index, const host_tensor& keep);
+/// keep (1 = known): (1 or n, 1 or c, h, w). A grey original stays grey: a fill of three channels becomes luma. A fill of
+/// one channel makes an RGB original grey. Alpha of the original is kept where everything is known; what was filled is
+/// opaque, unless keep_alpha says to keep alpha everywhere. Throws shape_error.
+picture compose_picture(const picture& original, const host_tensor& filled, int image_index, const host_tensor& keep,
+                        bool keep_alpha = false);
 
 /// The picture without alpha, as it looks on white. Throws shape_error for an inconsistent picture.
 picture over_white(const picture& p);

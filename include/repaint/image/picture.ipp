@@ -40,6 +40,33 @@ inline void check_image_of(const host_tensor& images, int image_index, const std
     }
 }
 
+/// An RGB image as grey: (1, 1, h, w), Rec. 601 luma.
+inline host_tensor luma(const host_tensor& images, int image_index) {
+    const shape4& s = images.shape();
+    const std::size_t plane = s.plane();
+    const float* const rgb = images.image(image_index).data();
+    host_tensor grey({1, 1, s.h, s.w});
+    for (std::size_t i = 0; i < plane; ++i) {
+        grey.values()[i] = 0.299F * rgb[i] + 0.587F * rgb[plane + i] + 0.114F * rgb[2 * plane + i];
+    }
+    return grey;
+}
+
+/// What is known in every channel of a mask: (1, 1, h, w).
+inline host_tensor least_of_channels(const host_tensor& keep, int image_index) {
+    const shape4& s = keep.shape();
+    const std::size_t plane = s.plane();
+    const float* const values = keep.image(s.n == 1 ? 0 : image_index).data();
+    host_tensor least({1, 1, s.h, s.w});
+    for (std::size_t i = 0; i < plane; ++i) {
+        least.values()[i] = values[i];
+        for (int c = 1; c < s.c; ++c) {
+            least.values()[i] = std::min(least.values()[i], values[static_cast<std::size_t>(c) * plane + i]);
+        }
+    }
+    return least;
+}
+
 } // namespace detail
 
 REPAINT_INLINE host_tensor to_tensor(const picture& p, int channels) {
@@ -104,7 +131,7 @@ REPAINT_INLINE picture to_picture(const host_tensor& images, int image_index, pi
 }
 
 REPAINT_INLINE picture compose_picture(const picture& original, const host_tensor& filled, int image_index,
-                                       const host_tensor& keep) {
+                                       const host_tensor& keep, bool keep_alpha) {
     detail::check_picture(original, "compose_picture");
     detail::check_image_of(filled, image_index, "compose_picture");
     const shape4& s = filled.shape();
@@ -118,6 +145,10 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
             joined_text({"compose_picture: keep mask ", to_string(k), " does not fit images ", to_string(s)}));
     }
     const int alpha = detail::has_alpha(original) ? 1 : 0;
+    if (s.c == 3 && detail::colour_channels(original) == 1) {
+        return compose_picture(original, detail::luma(filled, image_index), 0,
+                               detail::least_of_channels(keep, image_index), keep_alpha);
+    }
     picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
     const std::size_t plane = s.plane();
     const auto stride = static_cast<std::size_t>(p.channels);
@@ -135,7 +166,13 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
     if (alpha == 1) {
         const auto original_stride = static_cast<std::size_t>(original.channels);
         for (std::size_t i = 0; i < plane; ++i) {
-            p.pixels[i * stride + stride - 1] = original.pixels[i * original_stride + original_stride - 1];
+            bool wholly_known = true;
+            for (int c = 0; c < k.c; ++c) {
+                wholly_known = wholly_known && known[static_cast<std::size_t>(c) * plane + i] == 1.0F;
+            }
+            p.pixels[i * stride + stride - 1] = wholly_known || keep_alpha
+                                                    ? original.pixels[i * original_stride + original_stride - 1]
+                                                    : std::uint8_t{255};
         }
     }
     return p;

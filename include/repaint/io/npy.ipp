@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -66,6 +67,7 @@ public:
 
     dtype type = dtype::f32;
     bool fortran_order = false;
+    bool big_endian = false;
     std::vector<std::int64_t> shape;
 
 private:
@@ -120,22 +122,26 @@ private:
 
     void read_type() {
         using entry = std::pair<std::string_view, dtype>;
-        constexpr std::array<entry, 7> accepted = {
-            entry{"<f4", dtype::f32}, entry{"<f8", dtype::f64}, entry{"<f2", dtype::f16},    entry{"|u1", dtype::u8},
-            entry{"<i4", dtype::i32}, entry{"<i8", dtype::i64}, entry{"|b1", dtype::boolean}};
+        constexpr std::array<entry, 12> accepted = {
+            entry{"f4", dtype::f32}, entry{"f8", dtype::f64}, entry{"f2", dtype::f16}, entry{"u1", dtype::u8},
+            entry{"i1", dtype::i8},  entry{"u2", dtype::u16}, entry{"i2", dtype::i16}, entry{"u4", dtype::u32},
+            entry{"i4", dtype::i32}, entry{"u8", dtype::u64}, entry{"i8", dtype::i64}, entry{"b1", dtype::boolean}};
         skip_spaces();
         if (at_ < text_.size() && text_[at_] == '[') {
             fail("records are not accepted, expected one number type such as \"<f4\"");
         }
         const std::string_view found = string();
         for (const auto& [name, value] : accepted) {
-            if (found == name) {
+            const bool one_byte = bits(value) == 8;
+            if (found.size() == 3 && found.substr(1) == name &&
+                (one_byte ? found[0] == '|' : found[0] == '<' || found[0] == '>')) {
                 type = value;
+                big_endian = found[0] == '>';
                 return;
             }
         }
-        fail(joined_text(
-            {"the type ", in_quotes(found), " is not accepted, expected one of <f4 <f8 <f2 |u1 <i4 <i8 |b1"}));
+        fail(joined_text({"the type ", in_quotes(found),
+                          " is not accepted, expected numbers: <f4 <f8 <f2 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 |b1"}));
     }
 
     void read_shape() {
@@ -174,7 +180,7 @@ private:
 
 } // namespace detail
 
-REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
+REPAINT_INLINE npy_array read_npy_array(const mapped_file& file) {
     using detail::refuse;
     const std::string& path = file.path();
     const std::span<const std::byte> bytes = file.bytes();
@@ -226,16 +232,45 @@ REPAINT_INLINE host_tensor read_npy(const mapped_file& file) {
             stride *= stored.shape[axis];
         }
     }
-    host_tensor result(shape4{extents[0], extents[1], extents[2], extents[3]});
-    detail::gather(stored, "npy", result.data());
+    std::vector<std::byte> swapped;
+    if (header.big_endian) {
+        swapped.assign(stored.data, stored.data + needed);
+        const auto width = static_cast<std::ptrdiff_t>(bits(header.type) / 8);
+        for (auto at = swapped.begin(); at != swapped.end(); at += width) {
+            std::reverse(at, at + width);
+        }
+        stored.data = swapped.data();
+    }
+    npy_array result{host_tensor(shape4{extents[0], extents[1], extents[2], extents[3]}), header.type};
+    detail::gather(stored, "npy", result.values.data());
     return result;
 }
 
+REPAINT_INLINE host_tensor read_npy(const mapped_file& file) { return read_npy_array(file).values; }
+
 REPAINT_INLINE host_tensor read_npy(const std::string& path) { return read_npy(mapped_file(path)); }
 
-REPAINT_INLINE void write_npy(const std::string& path, const host_tensor& tensor) {
+namespace detail {
+
+/// The values as T, rounded and clamped.
+template <class T> std::vector<T> rounded(std::span<const float> values) {
+    std::vector<T> result(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const double most = std::numeric_limits<T>::max();
+        result[i] = static_cast<T>(std::clamp(static_cast<double>(values[i]) + 0.5, 0.0, most));
+    }
+    return result;
+}
+
+} // namespace detail
+
+REPAINT_INLINE void write_npy(const std::string& path, const host_tensor& tensor, dtype type) {
+    if (type != dtype::f32 && type != dtype::u8 && type != dtype::u16) {
+        throw std::invalid_argument(joined_text({"write_npy: the type must be F32, U8 or U16, got ", to_string(type)}));
+    }
+    const char* const descr = type == dtype::f32 ? "<f4" : type == dtype::u8 ? "|u1" : "<u2";
     std::string header =
-        joined_text({"{'descr': '<f4', 'fortran_order': False, 'shape': ", to_string(tensor.shape()), ", }"});
+        joined_text({"{'descr': '", descr, "', 'fortran_order': False, 'shape': ", to_string(tensor.shape()), ", }"});
     constexpr std::size_t start = 10;
     header.append(63 - (start + header.size()) % 64, ' ');
     header += '\n';
@@ -244,7 +279,15 @@ REPAINT_INLINE void write_npy(const std::string& path, const host_tensor& tensor
     file.write(detail::as_bytes(std::string_view("\x93NUMPY\x01\x00", 8)));
     file.write(std::as_bytes(std::span(&length, 1)));
     file.write(detail::as_bytes(header));
-    file.write(std::as_bytes(tensor.values()));
+    if (type == dtype::u8) {
+        const auto bytes = detail::rounded<std::uint8_t>(tensor.values());
+        file.write(std::as_bytes(std::span(bytes)));
+    } else if (type == dtype::u16) {
+        const auto words = detail::rounded<std::uint16_t>(tensor.values());
+        file.write(std::as_bytes(std::span(words)));
+    } else {
+        file.write(std::as_bytes(tensor.values()));
+    }
     file.commit();
 }
 
