@@ -1,14 +1,19 @@
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
+#include <repaint/error.hpp>
 #include <repaint/image/mask.hpp>
 #include <repaint/image/mask_canvas.hpp>
+#include <repaint/image/mask_reading.hpp>
+#include <repaint/image/mask_shaping.hpp>
 
 #include "support/catch.hpp"
 
@@ -251,4 +256,194 @@ TEST_CASE("a box has sides of 1/4 to 1/2 and stays 1/16 away from the border", "
             REQUIRE(16 * std::min(top, height - 1 - bottom) >= height);
         }
     }
+}
+
+namespace {
+
+using repaint::mask_polarity;
+using repaint::picture;
+
+/// A picture of these grey or RGB values in one row.
+picture row(int channels, std::vector<std::uint8_t> pixels) {
+    return {static_cast<int>(pixels.size()) / channels, 1, channels, std::move(pixels)};
+}
+
+std::vector<float> kept(const picture& p, mask_polarity polarity = mask_polarity::keep) {
+    const auto mask = repaint::understand_mask(p, polarity).keep;
+    return {mask.values().begin(), mask.values().end()};
+}
+
+/// A disc of one value on another, blurred by a box of the given radius, `repeats` times.
+picture blurred_disc(int side, int radius, int repeats) {
+    picture p{side, side, 1,
+              std::vector<std::uint8_t>(static_cast<std::size_t>(side) * static_cast<std::size_t>(side))};
+    std::vector<double> values(p.pixels.size());
+    const auto at = [side](int x, int y) {
+        return static_cast<std::size_t>(std::clamp(y, 0, side - 1)) * static_cast<std::size_t>(side) +
+               static_cast<std::size_t>(std::clamp(x, 0, side - 1));
+    };
+    for (int y = 0; y < side; ++y) {
+        for (int x = 0; x < side; ++x) {
+            values[at(x, y)] = std::hypot(x - side / 2, y - side / 2) < side / 4.0 ? 255.0 : 0.0;
+        }
+    }
+    for (int i = 0; i < repeats; ++i) {
+        auto next = values;
+        for (int y = 0; y < side; ++y) {
+            for (int x = 0; x < side; ++x) {
+                double sum = 0.0;
+                for (int d = -radius; d <= radius; ++d) {
+                    sum += i % 2 == 0 ? values[at(x + d, y)] : values[at(x, y + d)];
+                }
+                next[at(x, y)] = sum / (2 * radius + 1);
+            }
+        }
+        values = std::move(next);
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        p.pixels[i] = static_cast<std::uint8_t>(std::lround(values[i]));
+    }
+    return p;
+}
+
+} // namespace
+
+TEST_CASE("masks mean what people mean by them", "[mask]") {
+    CHECK(kept(row(1, {0, 255, 128, 3})) == std::vector<float>{0.0F, 1.0F, 128.0F / 255.0F, 3.0F / 255.0F});
+    CHECK(kept(row(1, {0, 255, 128, 3}), mask_polarity::paint) ==
+          std::vector<float>{1.0F, 0.0F, 127.0F / 255.0F, 252.0F / 255.0F});
+    // Two values, whatever they are.
+    for (const auto& [low, high] : {std::pair{0, 1}, {0, 128}, {17, 40}, {254, 255}}) {
+        const auto l = static_cast<std::uint8_t>(low);
+        const auto h = static_cast<std::uint8_t>(high);
+        const auto mask = repaint::understand_mask(row(1, {l, h, l}), mask_polarity::keep);
+        CHECK(std::vector<float>(mask.keep.values().begin(), mask.keep.values().end()) ==
+              std::vector<float>{0.0F, 1.0F, 0.0F});
+        REQUIRE(mask.notes.size() == 1);
+        CHECK(mask.notes.front() == "its two values, " + std::to_string(low) + " and " + std::to_string(high) +
+                                        ", were taken as black and white");
+    }
+    CHECK(repaint::understand_mask(row(1, {0, 255}), mask_polarity::keep).notes.empty());
+    // A brush of any colour acts on all channels: on black, and on white.
+    for (const std::vector<std::uint8_t>& brush : {std::vector<std::uint8_t>{255, 0, 0}, {0, 200, 0}, {90, 0, 90}}) {
+        std::vector<std::uint8_t> on_black{0, 0, 0};
+        on_black.insert(on_black.end(), brush.begin(), brush.end());
+        CHECK(kept(row(3, on_black), mask_polarity::paint) == std::vector<float>{1.0F, 0.0F});
+    }
+    CHECK(kept(row(3, {255, 255, 255, 255, 0, 0})) == std::vector<float>{1.0F, 0.0F});
+    CHECK(kept(row(1, {0, 0})) == std::vector<float>{0.0F, 0.0F});
+    CHECK(kept(row(1, {255, 255})) == std::vector<float>{1.0F, 1.0F});
+    CHECK_THROWS_WITH(kept(row(1, {7, 7})), contains("one value 7"));
+    CHECK_THROWS_WITH(kept(row(2, {255, 255, 255, 0})), contains("differs only in alpha"));
+    CHECK(kept(row(2, {255, 255, 0, 0})) == std::vector<float>{1.0F, 0.0F});
+}
+
+TEST_CASE("a blurred mask is a mask, a photograph is not", "[mask]") {
+    for (const int radius : {0, 1, 3, 8, 12}) {
+        INFO(radius);
+        CHECK_NOTHROW(kept(blurred_disc(128, radius, 4)));
+    }
+    picture photograph{64, 64, 1, std::vector<std::uint8_t>(64 * 64)};
+    for (std::size_t i = 0; i < photograph.pixels.size(); ++i) {
+        photograph.pixels[i] = static_cast<std::uint8_t>((i * 2654435761U >> 16U) % 256);
+    }
+    CHECK_THROWS_WITH(kept(photograph), contains("does not look like a mask"));
+    for (std::size_t i = 0; i < photograph.pixels.size(); ++i) {
+        photograph.pixels[i] = static_cast<std::uint8_t>(60 + i % 64 * 2); // a smooth slope without ends
+    }
+    CHECK_THROWS_WITH(kept(photograph), contains("Is it a picture?"));
+    // What compression leaves around edges is no reason.
+    picture compressed = blurred_disc(128, 0, 0);
+    for (std::size_t i = 0; i < compressed.pixels.size(); i += 3) {
+        compressed.pixels[i] = static_cast<std::uint8_t>(compressed.pixels[i] > 0 ? 247 : 9);
+    }
+    CHECK_NOTHROW(kept(compressed));
+}
+
+TEST_CASE("arrays as masks", "[mask]") {
+    const auto understood = [](std::vector<float> values, mask_polarity polarity = mask_polarity::keep) {
+        const int count = static_cast<int>(values.size());
+        const auto mask = repaint::understand_mask(host_tensor({1, 1, 1, count}, std::move(values)), polarity).keep;
+        return std::vector<float>(mask.values().begin(), mask.values().end());
+    };
+    CHECK(understood({0.0F, 1.0F, 0.25F}) == std::vector<float>{0.0F, 1.0F, 0.25F});
+    CHECK(understood({0.0F, 1.0F, 0.25F}, mask_polarity::paint) == std::vector<float>{1.0F, 0.0F, 0.75F});
+    CHECK(understood({0.0F, 255.0F}) == std::vector<float>{0.0F, 1.0F});
+    CHECK(understood({-1.0F, 1.0F}) == std::vector<float>{0.0F, 1.0F});
+    CHECK(understood({0.0F, 255.0F, 51.0F}) == std::vector<float>{0.0F, 1.0F, 0.2F});
+    CHECK_THROWS_WITH(understood({0.0F, 1.0F, 300.0F}), contains("from 0 to 300"));
+    CHECK_THROWS_WITH(understood({0.0F, 1.0F, -0.5F}), contains("from -0.5 to 1"));
+    CHECK_THROWS_WITH(understood({0.0F, std::nanf("")}), contains("NaN"));
+}
+
+TEST_CASE("holes from alpha, from a colour and from NaN", "[mask]") {
+    const auto values = [](const host_tensor& mask) {
+        return std::vector<float>(mask.values().begin(), mask.values().end());
+    };
+    CHECK(values(repaint::alpha_mask(row(2, {9, 0, 9, 255, 9, 51}))) == std::vector<float>{0.0F, 1.0F, 0.2F});
+    CHECK(values(repaint::alpha_mask(row(4, {1, 2, 3, 0, 1, 2, 3, 255}), mask_polarity::paint)) ==
+          std::vector<float>{1.0F, 0.0F});
+    CHECK_THROWS_WITH(repaint::alpha_mask(row(1, {0, 1})), contains("no alpha"));
+    CHECK_THROWS_WITH(repaint::alpha_mask(row(2, {0, 255})), contains("opaque everywhere"));
+    CHECK(values(repaint::colour_mask(row(3, {255, 0, 0, 250, 4, 0, 0, 0, 0}), {255, 0, 0}, 5)) ==
+          std::vector<float>{0.0F, 0.0F, 1.0F});
+    CHECK(values(repaint::colour_mask(row(3, {255, 0, 0, 250, 4, 0}), {255, 0, 0})) == std::vector<float>{0.0F, 1.0F});
+    CHECK_THROWS_WITH(repaint::colour_mask(row(3, {250, 0, 0}), {255, 0, 0}, 4), contains("--tolerance"));
+    CHECK(values(repaint::nan_mask(host_tensor({1, 2, 1, 2}, {0.0F, 1.0F, std::nanf(""), 1.0F}))) ==
+          std::vector<float>{0.0F, 1.0F});
+}
+
+TEST_CASE("distances are those of a search through all pixels", "[mask]") {
+    std::uint32_t random = 1;
+    for (const auto& [width, height] : {std::pair{1, 1}, {1, 17}, {23, 1}, {16, 9}, {31, 40}}) {
+        for (const unsigned rarity : {2U, 20U, 400U}) {
+            std::vector<bool> marked(static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
+            for (std::size_t i = 0; i < marked.size(); ++i) {
+                random = random * 1664525U + 1013904223U;
+                marked[i] = (random >> 16U) % rarity == 0;
+            }
+            const auto found = repaint::squared_distances(marked, width, height);
+            for (int y = 0; y < height; ++y) {
+                for (int x = 0; x < width; ++x) {
+                    std::int64_t nearest = std::numeric_limits<std::int64_t>::max();
+                    for (int v = 0; v < height; ++v) {
+                        for (int u = 0; u < width; ++u) {
+                            if (marked[static_cast<std::size_t>(v * width + u)]) {
+                                nearest = std::min<std::int64_t>(nearest, (x - u) * (x - u) + (y - v) * (y - v));
+                            }
+                        }
+                    }
+                    REQUIRE(found[static_cast<std::size_t>(y * width + x)] == nearest);
+                }
+            }
+        }
+    }
+    CHECK_THROWS_AS(repaint::squared_distances({true}, 2, 1), repaint::shape_error);
+}
+
+TEST_CASE("holes grow round and fade outward", "[mask]") {
+    host_tensor point({1, 1, 9, 9}, std::vector<float>(81, 1.0F));
+    point(0, 0, 4, 4) = 0.0F;
+    CHECK(same(repaint::grown(point, 0.0), point));
+    const auto disc = repaint::grown(point, 2.0);
+    for (int y = 0; y < 9; ++y) {
+        for (int x = 0; x < 9; ++x) {
+            CHECK(disc(0, 0, y, x) == ((x - 4) * (x - 4) + (y - 4) * (y - 4) <= 4 ? 0.0F : 1.0F));
+        }
+    }
+    const auto soft = repaint::feathered(point, 3.0);
+    CHECK(soft(0, 0, 4, 4) == 0.0F);
+    CHECK(soft(0, 0, 4, 5) > 0.0F);
+    CHECK(soft(0, 0, 4, 5) < soft(0, 0, 4, 6));
+    CHECK(soft(0, 0, 4, 6) == Approx(0.5F));
+    CHECK(soft(0, 0, 4, 7) < 1.0F);
+    CHECK(soft(0, 0, 4, 8) == 1.0F);
+    CHECK(same(repaint::feathered(point, 0.0), point));
+    CHECK(same(repaint::thresholded(soft, 0.5F), repaint::thresholded(repaint::thresholded(soft, 0.5F), 1.0F)));
+    CHECK_THROWS_AS(repaint::grown(point, -1.0), std::invalid_argument);
+    CHECK_THROWS_AS(repaint::feathered(point, std::nan("")), std::invalid_argument);
+    CHECK_THROWS_AS(repaint::thresholded(point, 0.0F), std::invalid_argument);
+    const host_tensor nothing({1, 1, 3, 3}, std::vector<float>(9, 1.0F));
+    CHECK(same(repaint::grown(nothing, 5.0), nothing));
+    CHECK(same(repaint::feathered(nothing, 5.0), nothing));
 }

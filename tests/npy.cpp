@@ -111,8 +111,9 @@ TEST_CASE("malformed .npy files are refused in one sentence", "[npy]") {
         }
     }
     SECTION("types") {
-        CHECK(mentions(refused(file_of(header("|O", "(1,)"), data)), "\"|O\" is not accepted, expected one of <f4"));
-        for (const char* type : {"O", ">f4", "=f4", "f4", "<f16", "<c8", "<U4", "|S4", "<u2", "<M8[ns]", "", "<f4 "}) {
+        CHECK(mentions(refused(file_of(header("|O", "(1,)"), data)), "\"|O\" is not accepted, expected numbers: <f4"));
+        for (const char* type :
+             {"O", "|f4", "=f4", "f4", "<f16", "<c8", "<U4", "|S4", "<u1", ">b1", "<M8[ns]", "", "<f4 "}) {
             INFO(type);
             CHECK(mentions(refused(file_of(header(type, "(6,)"), data)), "is not accepted"));
         }
@@ -200,4 +201,36 @@ TEST_CASE("what write_npy writes is aligned and read back", "[npy]") {
                       contains("No such file"));
     CHECK_THROWS_WITH(repaint::write_npy("/dev/full", host_tensor({1, 1, 1, 1})), contains("No space left"));
     CHECK_THROWS_AS(repaint::read_npy(folder / "none.npy"), repaint::format_error);
+}
+
+TEST_CASE("either byte order, and integers of every size", "[npy]") {
+    const auto values = [](const string& bytes) {
+        const auto array = repaint::read_npy_array(*in_memory(bytes));
+        return std::pair{array.type, std::vector<float>(array.values.values().begin(), array.values.values().end())};
+    };
+    const std::vector<float> expected{1.0F, 258.0F};
+    CHECK(values(file_of(header("<u2", "(2,)"), string("\x01\x00\x02\x01", 4))) ==
+          std::pair{repaint::dtype::u16, expected});
+    CHECK(values(file_of(header(">u2", "(2,)"), string("\x00\x01\x01\x02", 4))) ==
+          std::pair{repaint::dtype::u16, expected});
+    CHECK(values(file_of(header(">f4", "(1,)"), string("\x3f\x80\x00\x00", 4))).second == std::vector<float>{1.0F});
+    CHECK(values(file_of(header("|i1", "(2,)"), string("\xff\x02", 2))).second == std::vector<float>{-1.0F, 2.0F});
+    CHECK(values(file_of(header(">i8", "(1,)"), string("\xff\xff\xff\xff\xff\xff\xff\xfe", 8))).second ==
+          std::vector<float>{-2.0F});
+}
+
+TEST_CASE("bytes and words are written rounded and clamped, and read back", "[npy]") {
+    const temporary_folder folder;
+    const string path = folder / "a.npy";
+    const repaint::host_tensor t({1, 1, 1, 5}, {-3.0F, 0.4F, 1.5F, 255.0F, 70000.0F});
+    repaint::write_npy(path, t, repaint::dtype::u8);
+    const auto bytes = repaint::read_npy_array(repaint::mapped_file(path));
+    CHECK(bytes.type == repaint::dtype::u8);
+    CHECK(std::vector<float>(bytes.values.values().begin(), bytes.values.values().end()) ==
+          std::vector<float>{0.0F, 0.0F, 2.0F, 255.0F, 255.0F});
+    repaint::write_npy(path, t, repaint::dtype::u16);
+    const auto words = repaint::read_npy_array(repaint::mapped_file(path));
+    CHECK(words.type == repaint::dtype::u16);
+    CHECK(words.values.values()[4] == 65535.0F);
+    CHECK_THROWS_AS(repaint::write_npy(path, t, repaint::dtype::i8), std::invalid_argument);
 }

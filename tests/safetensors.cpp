@@ -551,10 +551,9 @@ TEST_CASE("a network is found under any prefix, beside anything, averaged weight
                    "no network under \"mode\", but under \"state_dict.ema\", \"state_dict.model\""));
 
     // As CompVis keeps averages: without dots.
-    const checkpoint dotless = repaint::locate_network(
-        file_with(joined(network_at("model.diffusion_model."),
-                         {"model_ema.decay", "model_ema.diffusion_modelinput_blocks00weight",
-                          "model_ema.diffusion_modeltime_embed0weight"})));
+    const checkpoint dotless = repaint::locate_network(file_with(joined(
+        network_at("model.diffusion_model."), {"model_ema.decay", "model_ema.diffusion_modelinput_blocks00weight",
+                                               "model_ema.diffusion_modeltime_embed0weight"})));
     CHECK(names(dotless) == plain);
     CHECK(mentions(dotless.notes.at(0), "their averages from \"model_ema\""));
 }
