@@ -305,10 +305,12 @@ int ablate(const ablate_command& command) {
     if (!command.quiet) {
         print_plan(plan, filling.missing());
         if (!batches.empty()) {
-            const auto& p = plan.pictures[batches.front().first].pixels();
-            const shape4 shape{static_cast<int>(work.batches().front().size()), network.in_channels, p.height, p.width};
-            cli::print_summary(*model,
-                               {command.model.weights, plan.pictures.size(), shape, unknown(plan), work.evaluations()});
+            std::vector<std::pair<int, int>> sizes;
+            for (const auto& p : plan.pictures) {
+                sizes.emplace_back(p.pixels().width, p.pixels().height);
+            }
+            cli::print_pictures(sizes, unknown(plan));
+            cli::print_summary(*model, command.model.weights, work.evaluations(), sizes);
         }
     }
     cli::batch_steps steps;

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include <repaint/backend/dry_run.hpp>
 #include <repaint/diffusion/class_guidance.hpp>
 #include <repaint/model/random_weights.hpp>
 
@@ -118,6 +119,13 @@ public:
                                  std::to_string(output.size()) + " values");
         }
         return output;
+    }
+
+    [[nodiscard]] double multiply_adds(repaint::shape4 shape) override {
+        const std::vector<int> labels(network().classes > 0 ? static_cast<std::size_t>(shape.n) : 0, 0);
+        repaint::dry_run<B> dry(backend_, sizeof(float));
+        (void)model_.network(dry, dry.allocate(shape), model_.network.embed(dry, 0.0F, labels));
+        return static_cast<double>(dry.multiply_adds());
     }
 
     double time_evaluation(repaint::shape4 shape) override {

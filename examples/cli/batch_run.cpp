@@ -12,7 +12,7 @@ std::vector<picture_batch> batches_of(std::size_t count, std::size_t most, std::
         if (!batches.empty() && batches.back().size() < most && (!alike || alike(batches.back().first, p))) {
             batches.back().last = p + 1;
         } else {
-            batches.push_back({p, p + 1, evaluations});
+            batches.push_back({p, p + 1, evaluations, 1.0});
         }
     }
     return batches;
@@ -61,13 +61,24 @@ std::size_t batch_run::evaluations() const {
     return sum;
 }
 
-int batch_run::run(const batch_steps& steps, bool quiet, std::size_t begin) const {
-    progress_bar bar(evaluations(), quiet);
+void batch_run::set_costs(const std::function<double(const picture_batch& batch)>& of_evaluation) {
+    for (auto& batch : batches_) {
+        batch.cost = of_evaluation(batch);
+    }
+}
+
+int batch_run::run(const batch_steps& steps, bool quiet, std::size_t begin, bool resumed) const {
+    double all = 0.0;
+    for (const auto& batch : batches_) {
+        all += batch.cost * static_cast<double>(batch.evaluations);
+    }
+    progress_bar bar(evaluations(), all, quiet, resumed);
     std::size_t evaluated = 0;
+    double spent = 0.0;
     for (std::size_t i = 0; i < batches_.size(); ++i) {
         if (i >= begin) {
             const auto images = steps.make(i, [&](const repaint::progress& at) {
-                bar.show(evaluated + at.evaluation);
+                bar.show(evaluated + at.evaluation, spent + batches_[i].cost * static_cast<double>(at.evaluation));
                 return stop_.requested();
             });
             if (!images) {
@@ -78,6 +89,7 @@ int batch_run::run(const batch_steps& steps, bool quiet, std::size_t begin) cons
             steps.keep(i, *images);
         }
         evaluated += batches_[i].evaluations;
+        spent += batches_[i].cost * static_cast<double>(batches_[i].evaluations);
     }
     return 0;
 }

@@ -19,6 +19,7 @@ struct picture_batch {
     std::size_t first = 0;
     std::size_t last = 0;
     std::size_t evaluations = 0;
+    double cost = 1.0; ///< of an evaluation, in any unit that all batches share
 
     [[nodiscard]] std::size_t size() const { return last - first; }
 };
@@ -68,9 +69,12 @@ public:
     /// Of the network, in all batches.
     [[nodiscard]] std::size_t evaluations() const;
 
-    /// Makes the batches from `begin` on; those before it count as done. quiet: no progress bar. Returns the exit status:
-    /// 0, or 130 when the run was stopped.
-    [[nodiscard]] int run(const batch_steps& steps, bool quiet, std::size_t begin = 0) const;
+    /// Tells what an evaluation costs, batch by batch, for the time that is left.
+    void set_costs(const std::function<double(const picture_batch& batch)>& of_evaluation);
+
+    /// Makes the batches from `begin` on; those before it count as done, and with `resumed` a part of the first, too.
+    /// quiet: no estimate, no progress. Returns the exit status: 0, or 130 when the run was stopped.
+    [[nodiscard]] int run(const batch_steps& steps, bool quiet, std::size_t begin = 0, bool resumed = false) const;
 
 private:
     std::vector<picture_batch> batches_;

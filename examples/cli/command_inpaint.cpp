@@ -1,13 +1,22 @@
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <cstdio>
+#include <span>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
+
+#include <repaint/io/mapped_file.hpp>
+#include <repaint/io/zip_archive.hpp>
+#include <repaint/model/model_folder.hpp>
 
 #include "batch_run.hpp"
 #include "commands.hpp"
 #include "image_files.hpp"
 #include "mask_files.hpp"
+#include "outputs.hpp"
+#include "pairing.hpp"
 #include "run_state.hpp"
 #include "summary.hpp"
 #include "terminal.hpp"
@@ -24,13 +33,14 @@ using repaint::shape4;
 class inpaint_input {
 public:
     explicit inpaint_input(const inpaint_command& command)
-        : images_(read_images(command.images, command.range)),
-          masks_(read_masks(command.masks, images_, command.walk.system == repaint::sampling_system::diffusers,
-                            command.quiet)) {
+        : files_(files_of(command.images, command.recursive)), images_(read_images(files_, command.range)),
+          masks_(read_masks(in_files(command.masks, files_, command.recursive), images_,
+                            command.walk.system == repaint::sampling_system::diffusers, command.quiet)) {
         check_one_or_each(images_.size(), "image", masks_.size(), "mask");
         check_one_or_each(images_.size(), "image", command.labels.given.size(), "label");
     }
 
+    [[nodiscard]] const std::vector<fs::path>& files() const { return files_; }
     [[nodiscard]] const std::vector<source_image>& images() const { return images_; }
     [[nodiscard]] const host_tensor& mask_of(std::size_t image) const { return mask(image).keep; }
 
@@ -81,21 +91,108 @@ public:
         return sum / static_cast<double>(images_.size());
     }
 
-    /// What the files of the results are called.
-    [[nodiscard]] std::vector<std::string> stems() const {
+    /// Width and height of every picture, in order, `samples` times each.
+    [[nodiscard]] std::vector<std::pair<int, int>> sizes(std::size_t samples) const {
+        std::vector<std::pair<int, int>> all;
+        for (const auto& image : images_) {
+            all.insert(all.end(), samples, {image.width(), image.height()});
+        }
+        return all;
+    }
+
+    /// Values of all pictures together.
+    [[nodiscard]] double values() const {
+        double sum = 0.0;
+        for (const auto& image : images_) {
+            sum += 3.0 * image.width() * image.height();
+        }
+        return sum;
+    }
+
+    /// What the files of the results are called, with the subfolders of a folder that was given.
+    [[nodiscard]] std::vector<std::string> stems(const std::vector<fs::path>& given) const {
         std::vector<std::string> names;
         for (const auto& image : images_) {
-            names.push_back(image.file.stem().string());
+            fs::path name = image.file.filename();
+            std::error_code none;
+            if (given.size() == 1 && fs::is_directory(given.front(), none)) {
+                name = image.file.lexically_relative(given.front());
+            }
+            names.push_back(name.replace_extension().string());
         }
         return names;
     }
 
+    /// A checksum of all that was read: a run goes on with the same pictures and masks, whatever they are called by now.
+    [[nodiscard]] std::string checksum() const {
+        std::uint32_t sum = 0;
+        const auto add = [&sum](std::span<const std::byte> bytes) {
+            const std::uint32_t own = repaint::detail::crc32(bytes);
+            const std::array<std::uint32_t, 2> both{sum, own};
+            sum = repaint::detail::crc32(std::as_bytes(std::span(both)));
+        };
+        for (std::size_t i = 0; i < images_.size(); ++i) {
+            if (images_[i].pixels) {
+                add(std::as_bytes(std::span(images_[i].pixels->pixels)));
+            } else {
+                add(std::as_bytes(images_[i].values.values()));
+            }
+            add(std::as_bytes(mask_of(i).values()));
+        }
+        return std::to_string(images_.size()) + " with the checksum " + std::to_string(sum);
+    }
+
 private:
+    static std::vector<fs::path> files_of(const std::vector<fs::path>& given, bool recursive) {
+        std::vector<fs::path> files;
+        for (const auto& path : given) {
+            const auto some = list_inputs(path, recursive, true);
+            files.insert(files.end(), some.begin(), some.end());
+        }
+        return files;
+    }
+
+    /// The same masks with the files of folders in their place, in the order of the images.
+    static mask_options in_files(mask_options masks, const std::vector<fs::path>& images, bool recursive) {
+        for (auto* words : {&masks.keep, &masks.paint}) {
+            std::error_code none;
+            if (words->size() != 1 || !fs::is_directory(words->front(), none)) {
+                continue;
+            }
+            const auto paired = pair_files(images, list_inputs(words->front(), recursive, true),
+                                           {.first = "pictures", .second = "masks"});
+            words->clear();
+            for (const auto& [image, mask] : paired.pairs) {
+                words->push_back(mask.string());
+            }
+            if (paired.how != "by name" && images.size() > 1) {
+                std::fprintf(stderr, "note: pictures and masks were paired %s\n", paired.how.c_str());
+            }
+        }
+        return masks;
+    }
+
     [[nodiscard]] const source_mask& mask(std::size_t image) const { return masks_[masks_.size() == 1 ? 0 : image]; }
 
+    std::vector<fs::path> files_;
     std::vector<source_image> images_;
     std::vector<source_mask> masks_;
 };
+
+/// A checksum of a model's file: of its size, its beginning and its end, and of what lies at even distances between. The
+/// whole of it would be gigabytes.
+std::string checksum_of(const fs::path& model) {
+    constexpr std::size_t piece = std::size_t{1} << 16U;
+    constexpr std::size_t pieces = 64;
+    const repaint::mapped_file file(repaint::locate_model(model.string()).weights);
+    const auto bytes = file.bytes();
+    std::vector<std::uint64_t> sums{bytes.size()};
+    for (std::size_t i = 0; i < pieces && !bytes.empty(); ++i) {
+        const std::size_t from = bytes.size() <= piece ? 0 : (bytes.size() - piece) / (pieces - 1) * i;
+        sums.push_back(repaint::detail::crc32(bytes.subspan(from, std::min(piece, bytes.size() - from))));
+    }
+    return std::to_string(repaint::detail::crc32(std::as_bytes(std::span(sums))));
+}
 
 template <class T> std::string joined(const std::vector<T>& list) {
     std::string text;
@@ -114,17 +211,11 @@ template <class T> std::string joined(const std::vector<T>& list) {
 
 /// Everything the pictures depend on, for the check when a run is resumed. Not the backend: a run may go on elsewhere,
 /// and then differs by no more than the backends do.
-std::map<std::string, std::string> settings_of(const inpaint_command& c, const engine& e) {
+std::map<std::string, std::string> settings_of(const inpaint_command& c, const inpaint_input& input, const engine& e) {
     const auto& j = c.walk.jumps;
-    return {{"model",
-             c.model.weights.filename().string() + " of " + std::to_string(e.description().parameters) + " parameters"},
-            {"image", joined(c.images)},
-            {"keep", joined(c.masks.keep)},
-            {"paint", joined(c.masks.paint)},
-            {"mask", std::to_string(c.masks.tolerance) + " " +
-                         (c.masks.threshold ? std::to_string(*c.masks.threshold) : "none") + " " +
-                         std::to_string(c.masks.grow) + " " + std::to_string(c.masks.feather)},
-            {"range", c.range ? std::to_string(c.range->low) + " " + std::to_string(c.range->high) : "none"},
+    return {{"model", e.description().family + " of " + std::to_string(e.description().parameters) +
+                          " parameters with the checksum " + checksum_of(c.model.weights) + " " + c.model.entry},
+            {"pictures and masks", input.checksum()},
             {"algorithm", to_string(c.walk.system)},
             {"eta", c.eta ? std::to_string(*c.eta) : "none"},
             {"timesteps", c.walk.timesteps},
@@ -188,20 +279,30 @@ void add_filled(output& out, std::size_t p, const host_tensor& filled, const sou
 
 int inpaint(const inpaint_command& command) {
     const inpaint_input input(command);
-    output out(command.out, input.stems(), command.samples);
+    const auto samples = static_cast<std::size_t>(command.samples);
+    output out(command.out, input.stems(command.images), command.samples, input.files());
+    out.check_room(static_cast<double>(samples) * input.values());
+    check_writable(state_file_of(command));
     input.check_masks(out.is_array());
+    const auto sizes = input.sizes(samples);
+    if (!command.quiet) {
+        print_pictures(sizes, input.unknown());
+    }
     const auto model = make_engine(command.model.files(), command.model.computing());
     input.check_images(*model);
     check_labels(*model, command.labels.given, command.labels.drawn);
 
     const auto options = options_of(command);
     // Picture p is sample p % samples of image p / samples.
-    const auto samples = static_cast<std::size_t>(command.samples);
-    const batch_run work(batches_of(
+    batch_run work(batches_of(
         input.images().size() * samples, static_cast<std::size_t>(command.batch), model->evaluations(options),
         [&](std::size_t first, std::size_t p) { return input.alike(first / samples, p / samples); }));
+    work.set_costs([&](const picture_batch& batch) {
+        const auto& [width, height] = sizes[batch.first];
+        return model->multiply_adds({static_cast<int>(batch.size()), model->network().in_channels, height, width});
+    });
     const auto& batches = work.batches();
-    const auto settings = settings_of(command, *model);
+    const auto settings = settings_of(command, input, *model);
     std::optional<run_state> resumed;
     std::size_t begin = 0;
     if (command.resume) {
@@ -210,11 +311,7 @@ int inpaint(const inpaint_command& command) {
         out.finished() = resumed->finished;
     }
     if (!command.quiet) {
-        const auto& first = input.images().front();
-        print_summary(*model, {command.model.weights, batches.back().last,
-                               shape4{static_cast<int>(batches.front().size()), model->network().in_channels,
-                                      first.height(), first.width()},
-                               input.unknown(), work.evaluations()});
+        print_summary(*model, command.model.weights, work.evaluations(), sizes);
     }
 
     saved_batch stopped;
@@ -242,10 +339,11 @@ int inpaint(const inpaint_command& command) {
     };
     steps.stop = [&](std::size_t i) {
         const fs::path file = state_file_of(command);
-        save_run_state(file, {settings, batches[i].first, stopped, out.finished()});
+        const run_state state{settings, batches[i].first, stopped, out.finished()};
+        write_or_keep(file, [&](const fs::path& to) { save_run_state(to, state); });
         std::fprintf(stderr, "stopped; to go on, repeat the command with --resume %s\n", file.c_str());
     };
-    const int status = work.run(steps, command.quiet, begin);
+    const int status = work.run(steps, command.quiet, begin, resumed.has_value());
     if (status == 0) {
         out.finish();
         if (command.resume) {

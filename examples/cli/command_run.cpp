@@ -25,6 +25,7 @@
 #include "commands.hpp"
 #include "image_files.hpp"
 #include "official_config.hpp"
+#include "outputs.hpp"
 #include "pairing.hpp"
 #include "run_state.hpp"
 #include "summary.hpp"
@@ -70,7 +71,7 @@ std::vector<picture_batch> batches_of_sets(const std::vector<run_set>& sets, std
     for (const auto& set : sets) {
         const auto most = static_cast<std::size_t>(set.data->batch_size);
         for (const auto& batch : batches_of(set.pictures.size(), most, evaluations)) {
-            batches.push_back({before + batch.first, before + batch.last, batch.evaluations});
+            batches.push_back({before + batch.first, before + batch.last, batch.evaluations, 1.0});
         }
         before += set.pictures.size();
     }
@@ -92,7 +93,7 @@ std::vector<fs::path> listed(const configured_path& from, const fs::path& config
         // The official program reads GIF, so leaving them out would pair the others wrongly.
         std::error_code no_folder;
         for (const auto& entry : fs::recursive_directory_iterator(found, no_folder)) {
-            if (lower_extension(entry.path()) == ".gif") {
+            if (lower_extension(entry.path()) == ".gif" && !is_litter(entry.path())) {
                 throw repaint::error(entry.path().string() + " is a GIF, which is not read here; accepted are .png, " +
                                      ".jpg and .jpeg");
             }
@@ -196,6 +197,7 @@ void make_folders(const std::vector<run_set>& sets) {
             if (refused) {
                 throw repaint::error(folder.string() + ": the folder cannot be made: " + refused.message());
             }
+            check_writable(folder / set.pictures.front().output);
         }
     }
 }
@@ -231,8 +233,8 @@ double check_pictures(const std::vector<run_picture>& pictures) {
 void write(const run_picture& p, const prepared_batch& batch, const host_tensor& sample, int index) {
     const auto save = [&](const std::optional<fs::path>& folder, const host_tensor& images) {
         if (folder) {
-            repaint::write_picture(*folder / p.output,
-                                   repaint::to_picture(images, index, repaint::pixel_rounding::truncated));
+            const picture made = repaint::to_picture(images, index, repaint::pixel_rounding::truncated);
+            write_or_keep(*folder / p.output, [&](const fs::path& file) { repaint::write_picture(file, made); });
         }
     };
     host_tensor known(batch.gt.shape());
@@ -367,6 +369,11 @@ int run(const run_command& command) {
     check_targets(sets);
     const auto pictures = pictures_of(sets);
     const double unknown = check_pictures(pictures);
+    const std::vector<std::pair<int, int>> sizes(pictures.size(), {config.image_size, config.image_size});
+    make_folders(sets);
+    if (!command.quiet) {
+        print_pictures(sizes, unknown);
+    }
 
     const auto model = make_engine(files, computing);
     if (const std::string& family = model->description().family; !family.starts_with("guided-diffusion")) {
@@ -388,15 +395,12 @@ int run(const run_command& command) {
     options.composite = false;
     const batch_run work(batches_of_sets(sets, model->evaluations(options)));
     const auto& batches = work.batches();
-    make_folders(sets);
     if (!command.quiet) {
         for (const auto& set : sets) {
             std::fprintf(stderr, "%s: %s with masks, paired %s\n", set.data->name.c_str(),
                          counted(set.pictures.size(), "picture").c_str(), set.how.c_str());
         }
-        const auto first = static_cast<int>(batches.front().size());
-        print_summary(*model, {files.weights, pictures.size(), shape4{first, 3, config.image_size, config.image_size},
-                               unknown, work.evaluations()});
+        print_summary(*model, files.weights, work.evaluations(), sizes);
         for (const auto& note : config.notes) {
             std::fprintf(stderr, "note: %s\n", note.c_str());
         }
@@ -406,7 +410,8 @@ int run(const run_command& command) {
     prepared_batch batch;
     batch_steps steps;
     steps.make = [&](std::size_t i, const progress_observer& observe) {
-        const auto [first, last, evaluations] = batches[i];
+        const std::size_t first = batches[i].first;
+        const std::size_t last = batches[i].last;
         batch = prepared(std::span(pictures).subspan(first, last - first));
         batch_request request;
         request.options = options;

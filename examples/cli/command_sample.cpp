@@ -32,9 +32,11 @@ int sample(const sample_command& command) {
     }
     const batch_run work(batches_of(samples, static_cast<std::size_t>(command.batch), model->evaluations(options)));
     const auto& batches = work.batches();
+    const std::vector<std::pair<int, int>> sizes(samples, {shape.w, shape.h});
+    out.check_room(static_cast<double>(samples) * static_cast<double>(shape.size()));
     if (!command.quiet) {
-        shape.n = static_cast<int>(batches.front().size());
-        print_summary(*model, {command.model.weights, samples, shape, std::nullopt, work.evaluations()});
+        print_pictures(sizes, std::nullopt);
+        print_summary(*model, command.model.weights, work.evaluations(), sizes);
     }
 
     batch_steps steps;

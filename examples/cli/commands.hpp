@@ -25,7 +25,8 @@ struct walk_options {
 struct inpaint_command {
     model_options model;
     walk_options walk;
-    std::vector<std::filesystem::path> images;
+    std::vector<std::filesystem::path> images; ///< files and folders
+    bool recursive = false;                    ///< subfolders, too
     std::optional<repaint::value_range> range; ///< of arrays; none: their type's, or the network's
     mask_options masks;
     std::filesystem::path out;

@@ -151,6 +151,9 @@ public:
     virtual repaint::host_tensor predict(const repaint::host_tensor& x, float timestep,
                                          std::span<const int> labels) = 0;
 
+    /// Multiply-adds of one evaluation, without the guidance.
+    [[nodiscard]] virtual double multiply_adds(repaint::shape4 shape) = 0;
+
     /// Seconds of one evaluation on noise, embeddings known, as within a run: with the guidance, if there is one.
     virtual double time_evaluation(repaint::shape4 shape) = 0;
 };

@@ -10,6 +10,8 @@
 #include <repaint/image/codecs.hpp>
 #include <repaint/io/npy.hpp>
 
+#include "outputs.hpp"
+
 namespace cli {
 
 namespace {
@@ -139,20 +141,27 @@ std::vector<source_image> read_images(const std::vector<fs::path>& files, const 
     return images;
 }
 
-output::output(const fs::path& out, const std::vector<std::string>& stems, int samples) {
+output::output(const fs::path& out, const std::vector<std::string>& stems, int samples,
+               const std::vector<fs::path>& inputs) {
     const std::size_t count = stems.size() * static_cast<std::size_t>(samples);
     const std::string extension = lower_extension(out);
     if (extension == ".npy") {
         array_ = out;
     } else if (fs::is_directory(out) || (count > 1 && !is_picture_name(out)) ||
                (count == 1 && extension.empty() && !out.has_filename())) {
-        fs::create_directories(out);
+        std::error_code refused;
+        fs::create_directories(out, refused);
+        if (refused) {
+            throw repaint::error(out.string() + ": the folder cannot be made: " + refused.message());
+        }
         std::set<fs::path> used;
         for (const auto& stem : stems) {
             for (int sample = 1; sample <= samples; ++sample) {
                 files_.push_back(unused(used, out, stem, sample));
+                fs::create_directories(files_.back().parent_path(), refused);
             }
         }
+        check_no_input(files_, inputs);
     } else if (count > 1) {
         throw std::invalid_argument("-o " + out.string() + " is one file, but " + std::to_string(count) +
                                     " pictures are made: give a folder, or an .npy for all of them");
@@ -161,17 +170,19 @@ output::output(const fs::path& out, const std::vector<std::string>& stems, int s
     } else {
         throw std::invalid_argument("-o " + out.string() + " must end in .png, .jpg or .npy, or be a folder");
     }
-    const fs::path folder = fs::absolute(out).parent_path();
-    if (!fs::is_directory(folder)) {
-        throw std::invalid_argument("-o " + out.string() + ": there is no folder " + folder.string());
-    }
+    check_writable(is_array() ? array_ : files_.front());
+}
+
+void output::check_room(double values) const {
+    // A PNG of a photograph takes more than half of its bytes, one of a drawing much less.
+    check_writable(is_array() ? array_ : files_.front(), is_array() ? 4.0 * values : 0.2 * values);
 }
 
 void output::add(std::size_t p, const host_tensor& values, const value_range& range) {
     if (is_array()) {
         finished_.push_back(values);
     } else {
-        repaint::write_picture(files_[p], repaint::to_picture(repaint::rescaled(values, range, {})));
+        write(p, repaint::to_picture(repaint::rescaled(values, range, {})));
     }
 }
 
@@ -196,8 +207,7 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
         }
         finished_.push_back(std::move(own));
     } else if (original.pixels) {
-        repaint::write_picture(
-            files_[p], repaint::compose_picture(*original.pixels, repaint::rescaled(values, range, {}), 0, keep));
+        write(p, repaint::compose_picture(*original.pixels, repaint::rescaled(values, range, {}), 0, keep));
     } else {
         add(p, values, range);
     }
@@ -207,7 +217,14 @@ void output::finish() const {
     if (!is_array()) {
         return;
     }
-    repaint::write_npy(array_, repaint::joined(finished_), units_ ? units_->type : repaint::dtype::f32);
+    const host_tensor all = repaint::joined(finished_);
+    write_or_keep(array_, [&](const fs::path& file) {
+        repaint::write_npy(file, all, units_ ? units_->type : repaint::dtype::f32);
+    });
+}
+
+void output::write(std::size_t p, const repaint::picture& filled) const {
+    write_or_keep(files_[p], [&](const fs::path& file) { repaint::write_picture(file, filled); });
 }
 
 } // namespace cli

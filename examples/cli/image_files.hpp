@@ -60,14 +60,19 @@ struct source_image {
 class output {
 public:
     /// out: a picture for one, a folder for any number, whose files are called after `stems`, STEM.png and then
-    /// STEM-2.png and so on for further `samples` of it, or an .npy for all. Makes the folder; throws
-    /// std::invalid_argument when the pictures do not fit there.
-    output(const std::filesystem::path& out, const std::vector<std::string>& stems, int samples);
+    /// STEM-2.png and so on for further `samples` of it, or an .npy for all. `inputs` may not be overwritten, but for the
+    /// one file that `out` names itself. Makes the folders; throws std::invalid_argument when the pictures do not fit
+    /// there, repaint::error when nothing can be written there.
+    output(const std::filesystem::path& out, const std::vector<std::string>& stems, int samples,
+           const std::vector<std::filesystem::path>& inputs = {});
+
+    /// Throws repaint::error when the disk has no room for pictures of so many values in all.
+    void check_room(double values) const;
 
     [[nodiscard]] bool is_array() const { return !array_.empty(); }
 
-    /// Takes picture p; writes it unless all go into one .npy. values: (1, c, h, w) in the range of the network's
-    /// images, which an .npy keeps.
+    /// Takes picture p; writes it unless all go into one .npy. What cannot be written is kept elsewhere (write_or_keep).
+    /// values: (1, c, h, w) in the range of the network's images, which an .npy keeps.
     void add(std::size_t p, const repaint::host_tensor& values, const repaint::value_range& range);
 
     /// The same for one that was made from another: what is known (keep = 1) and alpha come from there, and an .npy is
@@ -82,6 +87,8 @@ public:
     [[nodiscard]] std::vector<repaint::host_tensor>& finished() { return finished_; }
 
 private:
+    void write(std::size_t p, const repaint::picture& filled) const;
+
     std::filesystem::path array_;
     std::vector<std::filesystem::path> files_;
     std::vector<repaint::host_tensor> finished_;

@@ -54,7 +54,8 @@ void add_masks(CLI::App* app, cli::mask_options& masks) {
         "; or alpha (fill what is transparent in the picture), '#rrggbb' (fill that colour of it), or "
         "the same of another file: alpha:FILE, '#rrggbb:FILE'";
     auto* keep =
-        app->add_option("--keep", masks.keep, "masks, white = known; one for all or one each; pictures or .npy")
+        app->add_option("--keep", masks.keep,
+                        "masks, white = known; one for all, one each, or a folder, paired by name; pictures or .npy")
             ->type_name("FILE ...");
     auto* paint = app->add_option("--paint", masks.paint, "masks, white = fill" + words)->type_name("FILE ...");
     keep->excludes(paint);
@@ -142,7 +143,9 @@ int main(int argc, char** argv) {
     cli::inpaint_command inpaint;
     auto* command = app.add_subcommand("inpaint", "fill the holes of pictures");
     cli::add_model(command, inpaint.model);
-    cli::add_paths(command, "--image", inpaint.images, "pictures (PNG, JPEG), or .npy (n, c, h, w)")->required();
+    cli::add_paths(command, "--image", inpaint.images, "pictures (PNG, JPEG), or .npy (n, c, h, w), or folders of them")
+        ->required();
+    command->add_flag("--recursive", inpaint.recursive, "look into the subfolders of folders, too");
     std::vector<float> inpaint_range;
     add_masks(command, inpaint.masks);
     command

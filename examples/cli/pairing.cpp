@@ -6,11 +6,10 @@
 #include <optional>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 
 #include <repaint/error.hpp>
 
-#include "image_files.hpp"
+#include "outputs.hpp"
 
 namespace cli {
 
@@ -79,31 +78,7 @@ std::vector<std::optional<std::size_t>> partners(const std::vector<std::string>&
 
 } // namespace
 
-std::vector<fs::path> list_pictures(const fs::path& path) {
-    std::error_code wrong;
-    if (!fs::exists(path, wrong)) {
-        throw repaint::error(path.string() + ": there is no such file or folder");
-    }
-    if (!fs::is_directory(path, wrong)) {
-        return {path};
-    }
-    std::vector<fs::path> files;
-    auto entry = fs::recursive_directory_iterator(path, wrong);
-    for (; !wrong && entry != fs::recursive_directory_iterator(); entry.increment(wrong)) {
-        std::error_code unreadable;
-        if (is_picture_name(entry->path()) && entry->is_regular_file(unreadable)) {
-            files.push_back(entry->path());
-        }
-    }
-    if (wrong) {
-        throw repaint::error(path.string() + ": the folder cannot be read: " + wrong.message());
-    }
-    if (files.empty()) {
-        throw repaint::error(path.string() + ": there is no .png, .jpg or .jpeg in this folder");
-    }
-    std::sort(files.begin(), files.end());
-    return files;
-}
+std::vector<fs::path> list_pictures(const fs::path& path) { return list_inputs(path, true, false); }
 
 file_pairing pair_files(const std::vector<fs::path>& a, const std::vector<fs::path>& b,
                         const pairing_options& options) {

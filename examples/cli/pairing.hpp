@@ -9,8 +9,8 @@
 namespace cli {
 
 /// The files that `path` stands for: itself when it is a file, else all .png, .jpg and .jpeg files (upper case, too) of
-/// the folder and its subfolders, sorted by path. Throws repaint::error when there is nothing of that name, or no
-/// picture in it.
+/// the folder and its subfolders, sorted by path, but what systems leave there (is_litter). Throws repaint::error when
+/// there is nothing of that name, or no picture in it.
 [[nodiscard]] std::vector<std::filesystem::path> list_pictures(const std::filesystem::path& path);
 
 /// Pairs in the order of the first list, and the reason in words: "by name", "by sorted order", "one for all".

@@ -111,6 +111,11 @@ run_state load_run_state(const std::filesystem::path& path, const std::map<std::
     }
     for (const auto& [key, value] : settings) {
         const auto& before = required(path, file, ("setting." + key).c_str());
+        if (before != value && key == "pictures and masks") {
+            throw std::invalid_argument(
+                "the pictures or the masks are not those that the run was stopped with: give the same "
+                "ones, or begin anew without --resume");
+        }
         if (before != value) {
             throw std::invalid_argument("the run was stopped with " + key + " " + before + ", now it is " + value +
                                         ": repeat the command as it was, with --resume added");

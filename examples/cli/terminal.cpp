@@ -4,6 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -13,9 +14,17 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-void on_interrupt(int signal) {
+constexpr std::array stopping_signals{SIGINT, SIGTERM, SIGHUP};
+
+void on_interrupt(int) {
     interrupted = 1;
-    std::signal(signal, SIG_DFL);
+    constexpr std::string_view answer = "\nstopping after this evaluation; again: at once\n";
+    if (::write(STDERR_FILENO, answer.data(), answer.size()) < 0) {
+        // there is nobody to tell
+    }
+    for (const int signal : stopping_signals) {
+        std::signal(signal, SIG_DFL);
+    }
 }
 
 std::string formatted(const char* format, double value) {
@@ -53,16 +62,18 @@ std::string thousands(unsigned long long number) {
 }
 
 std::string bytes_text(double bytes) {
-    return bytes >= 1e9 ? formatted("%.2f GB", bytes / 1e9) : formatted("%.1f MB", bytes / 1e6);
+    return bytes >= 1e9   ? formatted("%.2f GB", bytes / 1e9)
+           : bytes >= 1e5 ? formatted("%.1f MB", bytes / 1e6)
+                          : formatted("%.1f kB", bytes / 1e3);
 }
 
 std::string counted(std::size_t count, const std::string& what) {
     return thousands(count) + " " + what + (count == 1 ? "" : "s");
 }
 
-progress_bar::progress_bar(std::size_t total, bool quiet)
-    : total_(total), visible_(!quiet && ::isatty(STDERR_FILENO) != 0), start_(std::chrono::steady_clock::now()),
-      shown_(start_ - std::chrono::seconds(1)) {}
+progress_bar::progress_bar(std::size_t total, double cost, bool quiet, bool resumed)
+    : total_(total), cost_(cost), quiet_(quiet), resumed_(resumed), visible_(!quiet && ::isatty(STDERR_FILENO) != 0),
+      start_(std::chrono::steady_clock::now()), shown_(start_ - std::chrono::seconds(1)) {}
 
 progress_bar::~progress_bar() { end(); }
 
@@ -73,20 +84,29 @@ void progress_bar::end() {
     }
 }
 
-void progress_bar::show(std::size_t done) {
+void progress_bar::show(std::size_t done, double cost) {
     const auto now = std::chrono::steady_clock::now();
+    if (resumed_) { // what was done before says nothing about the rate
+        resumed_ = false;
+        first_ = done;
+        first_cost_ = cost;
+        start_ = now;
+    }
+    if (!estimated_ && !quiet_ && done > first_) {
+        estimated_ = true;
+        const double seconds = std::chrono::duration<double>(now - start_).count();
+        std::fprintf(stderr, "about %s\n",
+                     duration_text(seconds / (cost - first_cost_) * (cost_ - first_cost_)).c_str());
+    }
     if (!visible_ || (done < total_ && now - shown_ < std::chrono::milliseconds(100))) {
         return;
-    }
-    if (!drawn_) {
-        // A resumed run starts in the middle: what was done before says nothing about the rate.
-        first_ = done > 0 ? done - 1 : 0;
     }
     drawn_ = true;
     shown_ = now;
     const double elapsed = std::chrono::duration<double>(now - start_).count();
     const double rate = elapsed > 0.0 ? static_cast<double>(done - first_) / elapsed : 0.0;
-    const double left = rate > 0.0 ? static_cast<double>(total_ - done) / rate : 0.0;
+    const double spent = cost - first_cost_;
+    const double left = spent > 0.0 ? (cost_ - cost) * elapsed / spent : 0.0;
     constexpr std::size_t width = 30;
     const std::size_t filled = total_ == 0 ? width : width * done / total_;
     const std::string bar = std::string(filled, '#') + std::string(width - filled, '.');
@@ -98,13 +118,20 @@ void progress_bar::show(std::size_t done) {
 
 interruption::interruption() {
     interrupted = 0;
-    std::signal(SIGINT, on_interrupt);
-    std::signal(SIGTERM, on_interrupt);
+    for (const int signal : stopping_signals) {
+        // What nohup ignores stays ignored.
+        if (std::signal(signal, on_interrupt) == SIG_IGN && signal == SIGHUP) {
+            std::signal(signal, SIG_IGN);
+        }
+    }
 }
 
 interruption::~interruption() {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
+    for (const int signal : stopping_signals) {
+        if (std::signal(signal, SIG_DFL) == SIG_IGN) {
+            std::signal(signal, SIG_IGN);
+        }
+    }
 }
 
 bool interruption::requested() const { return interrupted != 0; }
