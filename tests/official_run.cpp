@@ -865,7 +865,8 @@ TEST_CASE("an interrupted run says what is done and keeps it", "[run]") {
     REQUIRE(::kill(child, SIGINT) == 0);
     const auto f = finish(here, child);
     CHECK(f.status == 130);
-    CHECK(f.error == "stopped at ./gts/a.png; 0 of 3 pictures are done and written\n");
+    CHECK(f.error == "\nstopping after this evaluation; again: at once\n"
+                     "stopped at ./gts/a.png; 0 of 3 pictures are done and written\n");
 }
 
 TEST_CASE("an interrupted run says what makes the rest as it would have been", "[run]") {

@@ -69,7 +69,7 @@ std::optional<host_tensor> read_mask(const picture_group& group, const host_tens
     if (!group.mask) {
         return std::nullopt;
     }
-    host_tensor keep = read_keep_mask(*group.mask);
+    host_tensor keep = read_keep_mask(*group.mask, true);
     if (keep.shape().h != truth.shape().h || keep.shape().w != truth.shape().w) {
         throw std::invalid_argument(group.mask->string() + " is " + size_of(keep) + ", but " + group.truth.string() +
                                     " is " + size_of(truth) + ": a mask and its picture must have the same size");

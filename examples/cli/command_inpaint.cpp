@@ -74,6 +74,7 @@ public:
             } catch (const repaint::shape_error& wrong) {
                 throw repaint::shape_error(image.file.string() + ": " + wrong.what());
             }
+            image.check(model.data_range());
         }
     }
 

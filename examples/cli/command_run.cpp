@@ -370,7 +370,6 @@ int run(const run_command& command) {
     const auto pictures = pictures_of(sets);
     const double unknown = check_pictures(pictures);
     const std::vector<std::pair<int, int>> sizes(pictures.size(), {config.image_size, config.image_size});
-    make_folders(sets);
     if (!command.quiet) {
         print_pictures(sizes, unknown);
     }
@@ -395,6 +394,7 @@ int run(const run_command& command) {
     options.composite = false;
     const batch_run work(batches_of_sets(sets, model->evaluations(options)));
     const auto& batches = work.batches();
+    make_folders(sets);
     if (!command.quiet) {
         for (const auto& set : sets) {
             std::fprintf(stderr, "%s: %s with masks, paired %s\n", set.data->name.c_str(),

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -86,24 +87,32 @@ host_tensor source_image::tensor(int channels, const value_range& range) const {
         return repaint::rescaled(repaint::to_tensor(*pixels, channels), {}, range);
     }
     const value_range own = units.range.value_or(range);
-    float least = own.low;
-    float most = own.high;
     host_tensor filled = values;
     for (float& value : filled.values()) {
         if (std::isnan(value)) {
             value = 0.5F * (own.low + own.high); // a hole
         }
-        least = std::min(least, value);
-        most = std::max(most, value);
+    }
+    return repaint::rescaled(std::move(filled), own, range);
+}
+
+void source_image::check(const value_range& range) const {
+    const value_range own = units.range.value_or(range);
+    float least = std::numeric_limits<float>::infinity();
+    float most = -least;
+    for (const float value : values.values()) {
+        if (!std::isnan(value)) {
+            least = std::min(least, value);
+            most = std::max(most, value);
+        }
     }
     const float rounding = 1e-3F * (own.high - own.low);
     if (least < own.low - rounding || most > own.high + rounding) {
         const auto text = [](float v) { return repaint::shortest_text(static_cast<double>(v)); };
         throw std::invalid_argument(file.string() + ": holds values from " + text(least) + " to " + text(most) +
                                     ", expected " + text(own.low) + " to " + text(own.high) +
-                                    ": give what black and white are, --range " + text(least) + " " + text(most));
+                                    ": give what black and white are, as --range " + text(least) + " " + text(most));
     }
-    return repaint::rescaled(std::move(filled), own, range);
 }
 
 namespace {

@@ -47,9 +47,12 @@ struct source_image {
     [[nodiscard]] int width() const { return pixels ? pixels->width : values.shape().w; }
     [[nodiscard]] int height() const { return pixels ? pixels->height : values.shape().h; }
 
-    /// As the network takes it, brought to the range it was trained on. Throws std::invalid_argument for values of an
-    /// .npy outside of their range.
+    /// As the network takes it, brought to the range it was trained on.
     [[nodiscard]] repaint::host_tensor tensor(int channels, const repaint::value_range& range) const;
+
+    /// Throws std::invalid_argument when values of an .npy lie outside of their range by more than rounding. range: of the
+    /// network's images.
+    void check(const repaint::value_range& range) const;
 };
 
 /// Pictures, and every image of .npy files, whose values have the given range, if any.

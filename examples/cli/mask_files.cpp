@@ -259,14 +259,12 @@ std::vector<source_mask> read_masks(const mask_options& options, const std::vect
     return mask_reader(options, images, hard, quiet).read();
 }
 
-host_tensor read_keep_mask(const std::filesystem::path& file, bool quiet) {
+host_tensor read_keep_mask(const std::filesystem::path& file, bool weights) {
     const std::string name = file.string();
-    auto understood =
-        named(name, [&] { return repaint::understand_mask(repaint::read_picture(file), mask_polarity::keep); });
+    auto understood = named(
+        name, [&] { return repaint::understand_mask(repaint::read_picture(file), mask_polarity::keep, weights); });
     for (const auto& note : understood.notes) {
-        if (!quiet) {
-            std::fprintf(stderr, "note: %s: %s\n", name.c_str(), note.c_str());
-        }
+        std::fprintf(stderr, "note: %s: %s\n", name.c_str(), note.c_str());
     }
     return std::move(understood.keep);
 }

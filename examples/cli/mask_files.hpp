@@ -36,8 +36,9 @@ struct source_mask {
 [[nodiscard]] std::vector<source_mask> read_masks(const mask_options& options, const std::vector<source_image>& images,
                                                   bool hard, bool quiet);
 
-/// A mask file as understand_mask reads it, with its notes on stderr. Throws with the file's name in the sentence.
-[[nodiscard]] repaint::host_tensor read_keep_mask(const std::filesystem::path& file, bool quiet = false);
+/// A mask file as understand_mask reads it, with its notes on stderr. weights: what is between known and filled counts in
+/// part, as a measure weighs pixels. Throws with the file's name in the sentence.
+[[nodiscard]] repaint::host_tensor read_keep_mask(const std::filesystem::path& file, bool weights = false);
 
 /// Throws std::invalid_argument, naming mask and picture, unless the mask fits.
 void check_mask_fits(const source_mask& mask, const source_image& image);

@@ -20,9 +20,9 @@ struct understood_mask {
 
 /// Understands a picture as a mask. A colour counts as its brightest channel, and as its darkest one where the brightest
 /// is the same everywhere: red on black and red on white both stand out. Two values only, whatever they are, are black
-/// and white. Alpha is not looked at. Throws format_error for a picture with one colour that differs in alpha alone, with
+/// and white. Alpha is not looked at. weights: values between are meant, however many. Throws format_error for a picture with one colour that differs in alpha alone, with
 /// one value that is neither black nor white, or with so many values far from both that it must be a photograph.
-understood_mask understand_mask(const picture& p, mask_polarity polarity);
+understood_mask understand_mask(const picture& p, mask_polarity polarity, bool weights = false);
 
 /// Understands an array (n, c, h, w) as masks, n and c as they are. Two values only are 0 and 1; values up to 255 are
 /// bytes. Throws format_error for other values outside [0, 1], for NaN, and for what must be a photograph.

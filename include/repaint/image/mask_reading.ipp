@@ -96,7 +96,7 @@ inline void invert(host_tensor& mask) {
 
 } // namespace detail
 
-REPAINT_INLINE understood_mask understand_mask(const picture& p, mask_polarity polarity) {
+REPAINT_INLINE understood_mask understand_mask(const picture& p, mask_polarity polarity, bool weights) {
     detail::check_picture(p, "understand_mask");
     const std::size_t count = detail::pixel_count(p);
     const auto stride = static_cast<std::size_t>(p.channels);
@@ -143,7 +143,7 @@ REPAINT_INLINE understood_mask understand_mask(const picture& p, mask_polarity p
     for (float& value : result.keep.values()) {
         value /= 255.0F;
     }
-    if (!values) {
+    if (!values && !weights) {
         detail::refuse_photograph(result.keep.values(), p.width, p.height);
     }
     if (polarity == mask_polarity::paint) {
