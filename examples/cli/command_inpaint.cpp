@@ -246,7 +246,7 @@ repaint::inpaint_options options_of(const inpaint_command& command) {
 
 /// OUT.resume, beside OUT, where a stopped run leaves its state.
 fs::path state_file_of(const inpaint_command& command) {
-    fs::path file = command.out;
+    fs::path file = command.out == "-" || command.out == "/dev/stdout" ? fs::path("repaint") : command.out;
     if (!file.has_filename()) {
         file = file.parent_path();
     }
@@ -282,6 +282,7 @@ int inpaint(const inpaint_command& command) {
     const inpaint_input input(command);
     const auto samples = static_cast<std::size_t>(command.samples);
     output out(command.out, input.stems(command.images), command.samples, input.files());
+    out.set_options(command.quality, command.keep_alpha);
     out.check_room(static_cast<double>(samples) * input.values());
     check_writable(state_file_of(command));
     input.check_masks(out.is_array());

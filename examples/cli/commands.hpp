@@ -37,6 +37,8 @@ struct inpaint_command {
     int samples = 1;
     int batch = 1;
     bool raw = false;
+    int quality = 0; ///< of a JPEG; 0: as the input's
+    bool keep_alpha = false;
     bool quiet = false;
     std::optional<std::filesystem::path> resume;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <set>
 #include <stdexcept>
@@ -22,6 +23,8 @@ using repaint::host_tensor;
 using repaint::shape4;
 using repaint::value_range;
 
+bool to_stdout(const fs::path& out) { return out == "-" || out == "/dev/stdout"; }
+
 /// stem.png, or stem-2.png, stem-3.png and so on from `number` up, whichever is not taken.
 fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::string& stem, int number) {
     for (;; ++number) {
@@ -38,6 +41,8 @@ fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::str
 }
 
 } // namespace
+
+repaint::picture read_picture(const fs::path& file) { return repaint::read_picture(file == "-" ? "/dev/stdin" : file); }
 
 std::string lower_extension(const fs::path& path) { return repaint::lower_case(path.extension()); }
 
@@ -144,7 +149,7 @@ std::vector<source_image> read_images(const std::vector<fs::path>& files, const 
                 images.push_back({file, std::nullopt, std::move(values), units_of(all, range), holes});
             }
         } else {
-            images.push_back({file, repaint::read_picture(file), {}});
+            images.push_back({file, read_picture(file), {}});
         }
     }
     return images;
@@ -174,17 +179,21 @@ output::output(const fs::path& out, const std::vector<std::string>& stems, int s
     } else if (count > 1) {
         throw std::invalid_argument("-o " + out.string() + " is one file, but " + std::to_string(count) +
                                     " pictures are made: give a folder, or an .npy for all of them");
-    } else if (is_picture_name(out)) {
+    } else if (is_picture_name(out) || to_stdout(out)) {
         files_.push_back(out);
     } else {
         throw std::invalid_argument("-o " + out.string() + " must end in .png, .jpg or .npy, or be a folder");
     }
-    check_writable(is_array() ? array_ : files_.front());
+    if (is_array() || !to_stdout(out)) {
+        check_writable(is_array() ? array_ : files_.front());
+    }
 }
 
 void output::check_room(double values) const {
     // A PNG of a photograph takes more than half of its bytes, one of a drawing much less.
-    check_writable(is_array() ? array_ : files_.front(), is_array() ? 4.0 * values : 0.2 * values);
+    if (is_array() || !to_stdout(files_.front())) {
+        check_writable(is_array() ? array_ : files_.front(), is_array() ? 4.0 * values : 0.2 * values);
+    }
 }
 
 void output::add(std::size_t p, const host_tensor& values, const value_range& range) {
@@ -216,7 +225,8 @@ void output::add(std::size_t p, const host_tensor& values, const value_range& ra
         }
         finished_.push_back(std::move(own));
     } else if (original.pixels) {
-        write(p, repaint::compose_picture(*original.pixels, repaint::rescaled(values, range, {}), 0, keep));
+        write(p,
+              repaint::compose_picture(*original.pixels, repaint::rescaled(values, range, {}), 0, keep, keep_alpha_));
     } else {
         add(p, values, range);
     }
@@ -233,7 +243,15 @@ void output::finish() const {
 }
 
 void output::write(std::size_t p, const repaint::picture& filled) const {
-    write_or_keep(files_[p], [&](const fs::path& file) { repaint::write_picture(file, filled); });
+    if (to_stdout(files_[p])) {
+        const bool jpeg = filled.metadata != nullptr && filled.metadata->format == repaint::file_format::jpeg;
+        const auto bytes = jpeg ? repaint::encode_jpeg(filled, quality_) : repaint::encode_png(filled);
+        if (std::fwrite(bytes.data(), 1, bytes.size(), stdout) != bytes.size() || std::fflush(stdout) != 0) {
+            throw repaint::error("standard output cannot be written");
+        }
+        return;
+    }
+    write_or_keep(files_[p], [&](const fs::path& file) { repaint::write_picture(file, filled, quality_); });
 }
 
 } // namespace cli

@@ -36,6 +36,9 @@ struct array_units {
 /// A mask for each of n images in one tensor; every mask gets as many channels as the one with the most.
 [[nodiscard]] repaint::host_tensor stacked(const std::vector<const repaint::host_tensor*>& parts);
 
+/// A picture from a file, or for "-" from standard input.
+[[nodiscard]] repaint::picture read_picture(const std::filesystem::path& file);
+
 /// One image as it came: a picture, or a tensor from an .npy.
 struct source_image {
     std::filesystem::path file;
@@ -62,12 +65,18 @@ struct source_image {
 /// Where the pictures of a run go.
 class output {
 public:
-    /// out: a picture for one, a folder for any number, whose files are called after `stems`, STEM.png and then
+    /// out: a picture for one (- : to standard output, in the format of the input), a folder for any number, whose files are called after `stems`, STEM.png and then
     /// STEM-2.png and so on for further `samples` of it, or an .npy for all. `inputs` may not be overwritten, but for the
     /// one file that `out` names itself. Makes the folders; throws std::invalid_argument when the pictures do not fit
     /// there, repaint::error when nothing can be written there.
     output(const std::filesystem::path& out, const std::vector<std::string>& stems, int samples,
            const std::vector<std::filesystem::path>& inputs = {});
+
+    /// quality: of JPEGs, 0 as in the input. keep_alpha: also of what was filled.
+    void set_options(int quality, bool keep_alpha) {
+        quality_ = quality;
+        keep_alpha_ = keep_alpha;
+    }
 
     /// Throws repaint::error when the disk has no room for pictures of so many values in all.
     void check_room(double values) const;
@@ -96,6 +105,8 @@ private:
     std::vector<std::filesystem::path> files_;
     std::vector<repaint::host_tensor> finished_;
     std::optional<array_units> units_; ///< of the first
+    int quality_ = 0;
+    bool keep_alpha_ = false;
 };
 
 } // namespace cli

@@ -168,6 +168,12 @@ int main(int argc, char** argv) {
     command->add_option("--batch", inpaint.batch, "pictures that are filled together")
         ->check(CLI::Range(1, 65536))
         ->capture_default_str();
+    command
+        ->add_option("--quality", inpaint.quality,
+                     "of JPEGs that are written, 1 to 100; default: the input's own, or 95")
+        ->check(CLI::Range(1, 100));
+    command->add_flag("--keep-alpha", inpaint.keep_alpha,
+                      "what is filled keeps its alpha, too, and is not made opaque");
     command->add_flag("--raw", inpaint.raw, "the network's sample as it is, known pixels included");
     command->add_flag("--quiet", inpaint.quiet, "no summary, no progress");
     cli::add_path(command, "--resume", inpaint.resume, "go on from the state that a stopped run left");

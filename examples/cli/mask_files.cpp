@@ -116,7 +116,7 @@ private:
             add_array(file);
             return;
         }
-        add(file.string(), meant, repaint::read_picture(file));
+        add(file.string(), meant, read_picture(file));
     }
 
     void add(const std::string& name, const mask_word& meant, const repaint::picture& p) {
@@ -261,8 +261,8 @@ std::vector<source_mask> read_masks(const mask_options& options, const std::vect
 
 host_tensor read_keep_mask(const std::filesystem::path& file, bool weights) {
     const std::string name = file.string();
-    auto understood = named(
-        name, [&] { return repaint::understand_mask(repaint::read_picture(file), mask_polarity::keep, weights); });
+    auto understood =
+        named(name, [&] { return repaint::understand_mask(read_picture(file), mask_polarity::keep, weights); });
     for (const auto& note : understood.notes) {
         std::fprintf(stderr, "note: %s: %s\n", name.c_str(), note.c_str());
     }

@@ -79,6 +79,9 @@ bool is_litter(const fs::path& name) {
 
 std::vector<fs::path> list_inputs(const fs::path& path, bool recursive, bool arrays) {
     std::error_code wrong;
+    if (path == "-") { // standard input
+        return {path};
+    }
     if (!fs::exists(path, wrong)) {
         throw repaint::error(path.string() + ": there is no such file or folder");
     }

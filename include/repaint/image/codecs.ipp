@@ -113,7 +113,7 @@ REPAINT_COLD picture read_picture(const std::string& path) {
     return decode_picture(file.bytes(), path);
 }
 
-REPAINT_COLD void write_picture(const std::string& path, const picture& p) {
+REPAINT_COLD void write_picture(const std::string& path, const picture& p, int quality) {
     const std::string extension = lower_case(std::filesystem::path(path).extension());
     const bool png = extension == ".png";
     if (!png && extension != ".jpg" && extension != ".jpeg") {
@@ -121,7 +121,7 @@ REPAINT_COLD void write_picture(const std::string& path, const picture& p) {
             joined_text({shown(path), ": a picture is written to a name that ends in .png, .jpg or "
                                       ".jpeg"}));
     }
-    const std::vector<std::uint8_t> bytes = png ? encode_png(p) : encode_jpeg(p);
+    const std::vector<std::uint8_t> bytes = png ? encode_png(p) : encode_jpeg(p, quality);
     write_file_atomically(path, std::as_bytes(std::span(bytes)));
 }
 

@@ -3,10 +3,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <repaint/core/host_tensor.hpp>
+#include <repaint/image/metadata.hpp>
 
 namespace repaint {
 
@@ -16,15 +18,23 @@ inline constexpr int max_picture_side = 65535;
 /// The largest width * height of a picture.
 inline constexpr std::size_t max_picture_pixels = std::size_t{1} << 28;
 
-/// 8-bit pixels in the order of files: rows from the top, pixels from the left, the channels of a pixel together (HWC).
+/// Pixels of 8 bits, and of 16 where a file has them, in the order of files: rows from the top, pixels from the left, the channels of a pixel together (HWC).
 /// channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Colours are not multiplied by alpha.
 struct picture {
     int width = 0;
     int height = 0;
     int channels = 0;
     std::vector<std::uint8_t> pixels;
+    /// The same samples in 16 bits, where the file has more than eight; else empty.
+    std::vector<std::uint16_t> deep = {};
+    /// What the file said beside the pixels; null for a picture that was made.
+    std::shared_ptr<const picture_metadata> metadata = {};
 
-    friend bool operator==(const picture&, const picture&) = default;
+    /// Equal pixels, in all their bits. What files say beside them is not compared.
+    friend bool operator==(const picture& a, const picture& b) {
+        return a.width == b.width && a.height == b.height && a.channels == b.channels && a.pixels == b.pixels &&
+               a.deep == b.deep;
+    }
 };
 
 /// The meaning of white in a mask file. keep: white is known. paint: white is to be filled.
@@ -34,7 +44,8 @@ enum class mask_polarity { keep, paint };
 /// official RePaint program writes, where bytes 1 to 63 come back one lower.
 enum class pixel_rounding { nearest, truncated };
 
-/// The picture as an image tensor: (1, channels, height, width) in [-1, 1], byte / 127.5 - 1 in float32.
+/// The picture as an image tensor: (1, channels, height, width) in [-1, 1], byte / 127.5 - 1 in float32, of 16 bits
+/// value / 32767.5 - 1.
 /// channels: 3 (grey is replicated) or 1 (RGB becomes Rec. 601 luma, rounded to a byte). Alpha is dropped.
 /// Throws shape_error for an inconsistent picture, std::invalid_argument for other channels.
 host_tensor to_tensor(const picture& p, int channels = 3);
@@ -50,7 +61,8 @@ host_tensor keep_mask(const picture& p, mask_polarity polarity);
 picture to_picture(const host_tensor& images, int image_index = 0, pixel_rounding rounding = pixel_rounding::nearest);
 
 /// The output picture of an inpainting: where keep is 1, the bytes of `original`; elsewhere image `image_index` of
-/// `filled` (n, 3 or 1, h, w), rounded to nearest. A soft keep is taken as already blended into `filled`.
+/// `filled` (n, 3 or 1, h, w), rounded to nearest, in 16 bits where the original has them. What the original's file said
+/// beside the pixels is kept. A soft keep is taken as already blended into `filled`.
 /// keep (1 = known): (1 or n, 1 or c, h, w). A grey original stays grey: a fill of three channels becomes luma. A fill of
 /// one channel makes an RGB original grey. Alpha of the original is kept where everything is known; what was filled is
 /// opaque, unless keep_alpha says to keep alpha everywhere. Throws shape_error.

@@ -28,6 +28,13 @@ inline std::uint8_t to_byte(float value, pixel_rounding rounding) {
     return static_cast<std::uint8_t>(static_cast<double>(clamped) + (rounding == pixel_rounding::nearest ? 0.5 : 0.0));
 }
 
+/// The same in 16 bits, rounded to nearest.
+inline std::uint16_t to_word(float value) {
+    const double scaled = (static_cast<double>(value) + 1.0) * 32767.5;
+    const double clamped = scaled > 0.0 ? (scaled < 65535.0 ? scaled : 65535.0) : 0.0;
+    return static_cast<std::uint16_t>(clamped + 0.5);
+}
+
 inline void check_image_of(const host_tensor& images, int image_index, const std::string& operation) {
     const shape4& s = images.shape();
     if (s.c != 1 && s.c != 3) {
@@ -79,7 +86,8 @@ REPAINT_INLINE host_tensor to_tensor(const picture& p, int channels) {
     for (int c = 0; c < channels; ++c) {
         float* values = image.data() + static_cast<std::size_t>(c) * plane;
         for (std::size_t i = 0; i < plane; ++i) {
-            values[i] = static_cast<float>(detail::colour(p, i, c, channels)) / 127.5F - 1.0F;
+            values[i] = p.deep.empty() ? static_cast<float>(detail::colour(p, i, c, channels)) / 127.5F - 1.0F
+                                       : static_cast<float>(detail::deep_colour(p, i, c, channels)) / 32767.5F - 1.0F;
         }
     }
     return image;
@@ -150,6 +158,8 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
                                detail::least_of_channels(keep, image_index), keep_alpha);
     }
     picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
+    p.metadata = original.metadata;
+    p.deep.resize(original.deep.empty() ? 0 : p.pixels.size());
     const std::size_t plane = s.plane();
     const auto stride = static_cast<std::size_t>(p.channels);
     const float* values = filled.image(image_index).data();
@@ -158,21 +168,34 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
         const auto channel = static_cast<std::size_t>(c);
         const float* channel_known = known + (k.c == 1 ? 0 : channel * plane);
         for (std::size_t i = 0; i < plane; ++i) {
-            p.pixels[i * stride + channel] =
-                channel_known[i] == 1.0F ? detail::colour(original, i, c, s.c)
-                                         : detail::to_byte(values[channel * plane + i], pixel_rounding::nearest);
+            const bool is_known = channel_known[i] == 1.0F;
+            const float value = values[channel * plane + i];
+            const std::size_t at = i * stride + channel;
+            if (p.deep.empty()) {
+                p.pixels[at] =
+                    is_known ? detail::colour(original, i, c, s.c) : detail::to_byte(value, pixel_rounding::nearest);
+            } else {
+                p.deep[at] = is_known ? detail::deep_colour(original, i, c, s.c) : detail::to_word(value);
+                p.pixels[at] = detail::to_8_bits(p.deep[at]);
+            }
         }
     }
     if (alpha == 1) {
         const auto original_stride = static_cast<std::size_t>(original.channels);
         for (std::size_t i = 0; i < plane; ++i) {
-            bool wholly_known = true;
-            for (int c = 0; c < k.c; ++c) {
-                wholly_known = wholly_known && known[static_cast<std::size_t>(c) * plane + i] == 1.0F;
+            bool wholly_known = keep_alpha;
+            if (!wholly_known) {
+                wholly_known = true;
+                for (int c = 0; c < k.c; ++c) {
+                    wholly_known = wholly_known && known[static_cast<std::size_t>(c) * plane + i] == 1.0F;
+                }
             }
-            p.pixels[i * stride + stride - 1] = wholly_known || keep_alpha
-                                                    ? original.pixels[i * original_stride + original_stride - 1]
-                                                    : std::uint8_t{255};
+            const std::size_t from = i * original_stride + original_stride - 1;
+            const std::size_t at = i * stride + stride - 1;
+            p.pixels[at] = wholly_known ? original.pixels[from] : std::uint8_t{255};
+            if (!p.deep.empty()) {
+                p.deep[at] = wholly_known ? original.deep[from] : std::uint16_t{65535};
+            }
         }
     }
     return p;
@@ -208,7 +231,10 @@ REPAINT_INLINE picture oriented(const picture& p, int orientation) {
     picture upright =
         detail::blank_picture(transposed ? p.height : p.width, transposed ? p.width : p.height, p.channels);
     const auto channels = static_cast<std::size_t>(p.channels);
+    upright.metadata = p.metadata;
+    upright.deep.resize(p.deep.size());
     std::uint8_t* out = upright.pixels.data();
+    std::uint16_t* deep_out = upright.deep.data();
     for (int y = 0; y < upright.height; ++y) {
         for (int x = 0; x < upright.width; ++x) {
             const int row = transposed ? x : y;
@@ -217,6 +243,9 @@ REPAINT_INLINE picture oriented(const picture& p, int orientation) {
             const auto source_column = static_cast<std::size_t>(from_right ? p.width - 1 - column : column);
             const auto source = (source_row * static_cast<std::size_t>(p.width) + source_column) * channels;
             out = std::copy_n(p.pixels.data() + source, channels, out);
+            if (!p.deep.empty()) {
+                deep_out = std::copy_n(p.deep.data() + source, channels, deep_out);
+            }
         }
     }
     return upright;

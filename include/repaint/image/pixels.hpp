@@ -35,6 +35,14 @@ picture blank_picture(int width, int height, int channels, std::uint8_t value = 
 /// Rec. 601 luma in 16-bit fixed point, rounded as PIL does for its mode "L".
 std::uint8_t luma(const std::uint8_t* rgb);
 
+/// The 8 bits of a 16-bit sample, rounded to nearest.
+constexpr std::uint8_t to_8_bits(std::uint16_t value) {
+    return static_cast<std::uint8_t>((value * 255U + 32895U) >> 16U);
+}
+
+/// Channel c of pixel i, as `colour`, in 16 bits.
+std::uint16_t deep_colour(const picture& p, std::size_t i, int c, int wanted);
+
 /// Channel c of pixel i for a tensor with `wanted` channels (1 or 3): grey is replicated, RGB is reduced to luma.
 std::uint8_t colour(const picture& p, std::size_t i, int c, int wanted);
 

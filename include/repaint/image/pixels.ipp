@@ -40,6 +40,10 @@ REPAINT_INLINE void check_picture(const picture& p, const std::string& operation
         throw shape_error(joined_text({operation, ": a picture of ", size_text(p.width, p.height), " pixels with ",
                                        p.channels, " channels needs ", expected, " bytes, got ", p.pixels.size()}));
     }
+    if (!p.deep.empty() && p.deep.size() != expected) {
+        throw shape_error(joined_text({operation, ": a picture of ", expected, " samples has ", p.deep.size(),
+                                       " in 16 bits, all or none are expected"}));
+    }
 }
 
 REPAINT_INLINE picture blank_picture(int width, int height, int channels, std::uint8_t value) {
@@ -58,6 +62,18 @@ REPAINT_INLINE std::uint8_t colour(const picture& p, std::size_t i, int c, int w
         return pixel[0];
     }
     return wanted == 1 ? luma(pixel) : pixel[c];
+}
+
+REPAINT_INLINE std::uint16_t deep_colour(const picture& p, std::size_t i, int c, int wanted) {
+    const std::uint16_t* pixel = p.deep.data() + i * static_cast<std::size_t>(p.channels);
+    if (colour_channels(p) == 1) {
+        return pixel[0];
+    }
+    return wanted == 1 ? static_cast<std::uint16_t>((19595U * static_cast<std::uint64_t>(pixel[0]) +
+                                                     38470U * static_cast<std::uint64_t>(pixel[1]) +
+                                                     7471U * static_cast<std::uint64_t>(pixel[2]) + 32768U) >>
+                                                    16U)
+                       : pixel[c];
 }
 
 REPAINT_INLINE std::uint8_t over_white(std::uint8_t value, std::uint8_t alpha) {

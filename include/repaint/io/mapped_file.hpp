@@ -12,8 +12,8 @@ namespace repaint {
 /// file must keep its length while it is mapped. Replacing the file (write another, rename) is harmless.
 class mapped_file {
 public:
-    /// Maps a regular file. Throws format_error with the system's reason when it cannot be opened, and when it is a
-    /// directory, a pipe or a device.
+    /// Maps a regular file, and reads a pipe to its end into memory. Throws format_error with the system's reason when it
+    /// cannot be opened, and when it is a directory or a device.
     explicit mapped_file(std::string path);
 
     /// A file whose bytes are in memory already. path is what messages call them.

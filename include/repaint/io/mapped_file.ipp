@@ -33,6 +33,30 @@ struct file_closer {
 
 inline std::string system_reason() { return std::generic_category().message(errno); }
 
+/// All that comes out of a pipe until its writers have closed it.
+inline std::vector<std::byte> read_pipe(int file, const std::string& path) {
+    constexpr std::size_t most = std::size_t{1} << 32U;
+    constexpr std::size_t step = std::size_t{1} << 20U;
+    ::fcntl(file, F_SETFL, ::fcntl(file, F_GETFL) & ~O_NONBLOCK);
+    std::vector<std::byte> bytes;
+    for (;;) {
+        const std::size_t had = bytes.size();
+        bytes.resize(had + step);
+        const ::ssize_t more = ::read(file, bytes.data() + had, step);
+        if (more < 0 && errno != EINTR) {
+            refuse(path, joined_text({"cannot be read: ", system_reason()}));
+        }
+        bytes.resize(had + static_cast<std::size_t>(more > 0 ? more : 0));
+        if (more == 0) {
+            bytes.shrink_to_fit();
+            return bytes;
+        }
+        if (bytes.size() > most) {
+            refuse(path, joined_text({"is a pipe with more than ", most, " bytes"}));
+        }
+    }
+}
+
 } // namespace detail
 
 REPAINT_COLD mapped_file::mapped_file(std::string path) : path_(std::move(path)) {
@@ -49,8 +73,13 @@ REPAINT_COLD mapped_file::mapped_file(std::string path) : path_(std::move(path))
     if (S_ISDIR(about.st_mode)) {
         detail::refuse(path_, "is a directory, expected a file");
     }
+    if (S_ISFIFO(about.st_mode) || S_ISSOCK(about.st_mode)) {
+        owned_ = detail::read_pipe(file, path_);
+        bytes_ = owned_;
+        return;
+    }
     if (!S_ISREG(about.st_mode)) {
-        detail::refuse(path_, "is not a regular file");
+        detail::refuse(path_, "is a device, expected a file or a pipe");
     }
     const auto size = static_cast<std::size_t>(about.st_size);
     if (size == 0) {
