@@ -6,9 +6,12 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -219,6 +222,45 @@ TEST_CASE("arrays are taken in the units of their type, or refused with their ra
     repaint::write_npy((here / "whole.npy").string(), bytes);
     check_refused(inpaint(here, {"--image", "whole.npy", "-o", "no.npy"}), 1,
                   "whole.npy has no NaN, so it takes a mask");
+}
+
+TEST_CASE("16 bits, profiles, grey and pipes go in and come out", "[cli]") {
+    const workplace here;
+    repaint::write_picture((here / "keep.png").string(), square(1, {0}, {255}));
+    const picture face = repaint::read_picture(demo_face);
+    picture deep{32, 32, 3, {}};
+    for (std::size_t i = 0; i < 32 * 32 * 3; ++i) {
+        deep.deep.push_back(static_cast<std::uint16_t>(i * 21));
+        deep.pixels.push_back(static_cast<std::uint8_t>(deep.deep.back() >> 8U));
+    }
+    auto said = std::make_shared<repaint::picture_metadata>();
+    said->pieces = {{"gAMA", {std::byte{0}, std::byte{0}, std::byte{177}, std::byte{143}}}};
+    deep.metadata = said;
+    repaint::write_picture((here / "deep.png").string(), deep);
+    REQUIRE(inpaint(here, {"--image", "deep.png", "--keep", "keep.png", "-o", "out.png"}).status == 0);
+    const picture out = repaint::read_picture((here / "out.png").string());
+    REQUIRE(out.deep.size() == deep.deep.size());
+    for (std::size_t i = 0; i < out.deep.size(); ++i) {
+        if (!in_hole(i / 3)) {
+            REQUIRE(out.deep[i] == deep.deep[i]);
+        }
+    }
+    REQUIRE(out.metadata->pieces.size() == 1);
+    CHECK(out.metadata->pieces[0].type == "gAMA");
+    const auto f = inpaint(here, {"--image", "deep.png", "--keep", "keep.png", "-o", "out.jpg", "--quality", "70"});
+    CHECK_THAT(f.error, contains("note: a JPEG has 8 bits"));
+    CHECK(repaint::read_picture((here / "out.jpg").string()).metadata->quality == 70);
+    REQUIRE(inpaint(here, {"--image", "out.jpg", "--keep", "keep.png", "-o", "again.jpg"}).status == 0);
+    CHECK(repaint::read_picture((here / "again.jpg").string()).metadata->quality == 70);
+
+    // From a pipe, and to standard output.
+    const std::string command = "cd " + here.folder().string() + " && cat " + demo_face + " | " + REPAINT_PROGRAM +
+                                " inpaint " + demo_model + " --image - --keep keep.png --timesteps 3 --jump-length 1 " +
+                                "--jump-n-sample 1 -o - > piped.png 2> error";
+    REQUIRE(std::system(command.c_str()) == 0);
+    REQUIRE(inpaint(here, {"--image", demo_face, "--keep", "keep.png", "-o", "file.png"}).status == 0);
+    CHECK(content(here / "piped.png") == content(here / "file.png"));
+    check_refused(inpaint(here, {"--image", "/dev/null", "--keep", "keep.png", "-o", "no.png"}), 1, "is a device");
 }
 
 TEST_CASE("of several networks in a file the averaged one is taken, and NaN in weights is refused", "[cli]") {

@@ -287,6 +287,12 @@ int inpaint(const inpaint_command& command) {
     check_writable(state_file_of(command));
     input.check_masks(out.is_array());
     const auto sizes = input.sizes(samples);
+    const std::string extension = lower_extension(command.out);
+    const bool deep = std::any_of(input.images().begin(), input.images().end(),
+                                  [](const auto& image) { return image.pixels && !image.pixels->deep.empty(); });
+    if (!command.quiet && deep && (extension == ".jpg" || extension == ".jpeg")) {
+        std::fprintf(stderr, "note: a JPEG has 8 bits; -o with .png keeps the 16 of the input\n");
+    }
     if (!command.quiet) {
         print_pictures(sizes, input.unknown());
     }

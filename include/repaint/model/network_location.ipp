@@ -186,11 +186,12 @@ REPAINT_COLD checkpoint locate_network(checkpoint file, std::string_view wanted)
     }
     std::map<std::string, stored_tensor> own;
     std::vector<std::string> others;
-    for (auto& [name, tensor] : file.tensors) {
+    for (auto& entry : file.tensors) {
+        const std::string& name = entry.first;
+        const auto has = [&name](const detail::network_place& other) { return detail::belongs_to(name, other, {}); };
         if (detail::belongs_to(name, place, places)) {
-            own.emplace(name.substr(place.prefix.size()), std::move(tensor));
-        } else if (std::none_of(places.begin(), places.end(),
-                                [&](const auto& p) { return detail::belongs_to(name, p, {}); })) {
+            own.emplace(name.substr(place.prefix.size()), std::move(entry.second));
+        } else if (std::none_of(places.begin(), places.end(), has)) {
             others.push_back(name);
         }
     }
