@@ -204,6 +204,10 @@ TEST_CASE("arrays are taken in the units of their type, or refused with their ra
         inpaint(here, {"--image", "floats.npy", "--range", "255", "0", "--keep", "keep.png", "-o", "no.npy"}).status ==
         2);
 
+    repaint::write_npy((here / "hwc.npy").string(), host_tensor({1, 32, 32, 3}));
+    check_refused(inpaint(here, {"--image", "hwc.npy", "--keep", "keep.png", "-o", "no.npy"}), 1,
+                  "looks like rows, columns and channels");
+
     // NaN is a hole, and needs no mask; infinity is nothing.
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         bytes.values()[i] = in_hole(i % 1024) ? std::numeric_limits<float>::quiet_NaN() : 0.25F;

@@ -556,6 +556,10 @@ TEST_CASE("a network is found under any prefix, beside anything, averaged weight
                                                "model_ema.diffusion_modeltime_embed0weight"})));
     CHECK(names(dotless) == plain);
     CHECK(mentions(dotless.notes.at(0), "their averages from \"model_ema\""));
+    const checkpoint lightning = repaint::locate_network(file_with(joined(
+        network_at("state_dict.model.diffusion_model."), {"state_dict.model_ema.diffusion_modelinput_blocks00weight",
+                                                          "state_dict.model_ema.diffusion_modeltime_embed0weight"})));
+    CHECK(mentions(lightning.notes.at(0), "their averages from \"model_ema\""));
 }
 
 TEST_CASE("files that are no checkpoint are refused with what they start with", "[safetensors]") {

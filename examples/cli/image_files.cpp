@@ -42,7 +42,14 @@ fs::path unused(std::set<fs::path>& used, const fs::path& folder, const std::str
 
 } // namespace
 
-repaint::picture read_picture(const fs::path& file) { return repaint::read_picture(file == "-" ? "/dev/stdin" : file); }
+repaint::picture read_picture(const fs::path& file) {
+    if (lower_extension(file) == ".npz") {
+        throw repaint::format_error(repaint::shown(file) +
+                                    ": is an archive of arrays, expected is one of them: numpy.save "
+                                    "writes an .npy");
+    }
+    return repaint::read_picture(file == "-" ? "/dev/stdin" : file);
+}
 
 std::string lower_extension(const fs::path& path) { return repaint::lower_case(path.extension()); }
 
@@ -54,9 +61,14 @@ bool is_picture_name(const fs::path& path) {
 namespace {
 
 void check_array(const fs::path& file, const host_tensor& array) {
+    const shape4& s = array.shape();
     if (array.empty()) {
-        throw repaint::format_error(repaint::shown(file) + ": there is no image in an array of shape " +
-                                    to_string(array.shape()));
+        throw repaint::format_error(repaint::shown(file) + ": there is no image in an array of shape " + to_string(s));
+    }
+    if ((s.w == 1 || s.w == 3 || s.w == 4) && s.c > 8 && s.h > 8) {
+        throw repaint::format_error(repaint::shown(file) + ": its shape " + to_string(s) +
+                                    " looks like rows, columns and channels, expected are channels, rows and columns: "
+                                    "transpose it, array.transpose(2, 0, 1)");
     }
 }
 

@@ -505,6 +505,11 @@ REPAINT_COLD pickle_value unpickler::persistent(const pickle_value& id) {
         refuse("a persistent id that is not a tuple");
     }
     const auto& fields = sequence(id);
+    // A class, and beside it where it was defined and its text, as torch wrote before 1.6.
+    if (fields.size() == 4 && fields[0].is(pickle_kind::text) && fields[0].string() == "module" &&
+        fields[1].is(pickle_kind::opaque)) {
+        return fields[1];
+    }
     const bool described = (fields.size() == 5 || fields.size() == 6) && fields[0].is(pickle_kind::text) &&
                            fields[0].string() == "storage" && fields[1].is(pickle_kind::global) &&
                            pickle_globals[fields[1].index()].meaning == pickle_meaning::storage_type &&

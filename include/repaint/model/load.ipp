@@ -117,6 +117,11 @@ inline family_model read_family(const checkpoint& file, const model_files& files
     } else if (is_guided_diffusion(file) || has_prefix(file, "input_blocks.")) {
         result = read_guided_diffusion(file, given());
     } else {
+        if (has_prefix(file, "state.0.") || has_prefix(file, "optimizer.state.0.")) {
+            throw format_error(
+                joined_text({shown(file.path), ": holds the state of an optimizer and no network: take the "
+                                               "file of the model that was saved beside it"}));
+        }
         throw format_error(
             joined_text({tensors_of(file), " are not those of a guided-diffusion U-Net, a diffusers UNet2DModel or "
                                            "a MONAI DiffusionModelUNet"}));

@@ -96,16 +96,17 @@ REPAINT_COLD std::string names_of(const std::vector<network_place>& places) {
 /// Averaged weights as CompVis' LitEma keeps them: model_ema.NAME, where NAME has lost its dots. They take the place of
 /// the network's own.
 REPAINT_COLD bool take_dotless_average(checkpoint& file, const network_place& place) {
-    static constexpr std::string_view holder = "model_ema.";
-    const auto first = file.tensors.lower_bound(std::string(holder));
-    if (first == file.tensors.end() || !first->first.starts_with(holder)) {
+    // LitEma averages `self.model` into `self.model_ema`.
+    const std::size_t model = place.prefix.starts_with("model.") ? 0 : place.prefix.find(".model.") + 1;
+    if (!place.prefix.substr(model).starts_with("model.")) {
         return false;
     }
+    const std::string holder = joined_text({std::string_view(place.prefix).substr(0, model), "model_ema."});
+    const std::size_t cut = model + std::string_view("model.").size();
     const auto dotless = [](std::string text) {
         std::erase(text, '.');
         return text;
     };
-    const std::size_t cut = place.prefix.starts_with("model.") ? 6 : 0; // LitEma averages `self.model`
     std::vector<std::pair<std::string, std::string>> pairs;
     for (auto at = file.tensors.lower_bound(place.prefix);
          at != file.tensors.end() && at->first.starts_with(place.prefix); ++at) {
