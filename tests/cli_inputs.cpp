@@ -349,6 +349,8 @@ TEST_CASE("folders are filled into folders, and nothing is written over an input
     check_refused(inpaint(here, {"--image", "in/a.png", "in/b.png", "--keep", "masks/a.png", "-o", "links"}), 1,
                   "links/b.png would be written over the input in/a.png");
     CHECK(content(here / "in/a.png") == before);
+    check_refused(inpaint(here, {"--image", "in/a.png", "--keep", "masks/a.png", "-o", "masks/a.png"}), 1,
+                  "masks/a.png would be written over the input masks/a.png");
     REQUIRE(inpaint(here, {"--image", "in/a.png", "--keep", "masks/a.png", "-o", "in/a.png"}).status == 0); // as asked
     CHECK(content(here / "in/a.png") != before);
 }

@@ -462,9 +462,19 @@ TEST_CASE("what a JPEG says beside its pixels is said again, and its quality is 
     CHECK(again.metadata->pieces.size() == read.metadata->pieces.size());
     CHECK(decode(repaint::encode_jpeg(read, 50)).metadata->quality == 50);
     CHECK(decode(repaint::encode_jpeg(p)).metadata->quality == 95);
-    // The profile of a JPEG becomes that of a PNG, and comes back.
-    const picture as_png = decode(repaint::encode_png(gradient(8, 8, 3)));
-    CHECK(as_png.metadata->icc.empty());
+    // The profile of a JPEG becomes that of a PNG. (libpng takes valid profiles only.)
+    CHECK(position_of(repaint::encode_png(read), {'i', 'C', 'C', 'P'}) == 37);
+    // Several EXIF segments, each of a length of its own: every one is turned by itself.
+    file_bytes longer = exif_block(3, false);
+    longer.resize(60000);
+    file_bytes several = jpeg_of(p, TJPF_RGB, TJSAMP_420);
+    for (int i = 0; i < 20; ++i) {
+        several = jpeg_with_exif(several, {});
+    }
+    several = jpeg_with_exif(several, longer);
+    const picture turned = decode(several);
+    CHECK(turned.metadata->exif.size() == 60000);
+    CHECK(decode(repaint::encode_jpeg(turned)).metadata->pieces.size() == turned.metadata->pieces.size());
 }
 
 TEST_CASE("palettes become RGB, with alpha when they have some", "[image]") {

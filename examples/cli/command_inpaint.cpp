@@ -41,6 +41,18 @@ public:
     }
 
     [[nodiscard]] const std::vector<fs::path>& files() const { return files_; }
+
+    /// The files of the masks, but for those that are taken from the pictures themselves..
+    [[nodiscard]] std::vector<fs::path> mask_files() const {
+        std::vector<fs::path> files;
+        for (const auto& mask : masks_) {
+            const bool own = std::find(files_.begin(), files_.end(), fs::path(mask.name)) != files_.end();
+            if (!own) {
+                files.emplace_back(mask.name);
+            }
+        }
+        return files;
+    }
     [[nodiscard]] const std::vector<source_image>& images() const { return images_; }
     [[nodiscard]] const host_tensor& mask_of(std::size_t image) const { return mask(image).keep; }
 
@@ -231,6 +243,8 @@ std::map<std::string, std::string> settings_of(const inpaint_command& c, const i
             {"samples", std::to_string(c.samples)},
             {"batch", std::to_string(c.batch)},
             {"raw", c.raw ? "yes" : "no"},
+            {"quality", std::to_string(c.quality)},
+            {"keep-alpha", c.keep_alpha ? "yes" : "no"},
             {"out", c.out.string()}};
 }
 
@@ -282,6 +296,7 @@ int inpaint(const inpaint_command& command) {
     const inpaint_input input(command);
     const auto samples = static_cast<std::size_t>(command.samples);
     output out(command.out, input.stems(command.images), command.samples, input.files());
+    out.check_masks(input.mask_files());
     out.set_options(command.quality, command.keep_alpha);
     out.check_room(static_cast<double>(samples) * input.values());
     check_writable(state_file_of(command));
@@ -290,8 +305,27 @@ int inpaint(const inpaint_command& command) {
     const std::string extension = lower_extension(command.out);
     const bool deep = std::any_of(input.images().begin(), input.images().end(),
                                   [](const auto& image) { return image.pixels && !image.pixels->deep.empty(); });
-    if (!command.quiet && deep && (extension == ".jpg" || extension == ".jpeg")) {
-        std::fprintf(stderr, "note: a JPEG has 8 bits; -o with .png keeps the 16 of the input\n");
+    if (!command.quiet && (extension == ".jpg" || extension == ".jpeg")) {
+        if (deep) {
+            std::fprintf(stderr, "note: a JPEG has 8 bits; -o with .png keeps the 16 of the input\n");
+        }
+        if (std::any_of(input.images().begin(), input.images().end(),
+                        [](const auto& image) { return image.pixels && image.pixels->channels % 2 == 0; })) {
+            std::fprintf(stderr,
+                         "note: a JPEG has no alpha: what is transparent is shown on white; -o with .png keeps it\n");
+        }
+    }
+    if (!command.quiet && is_picture_name(command.out)) {
+        const bool to_jpeg = extension != ".png";
+        for (const auto& image : input.images()) {
+            const auto* said = image.pixels ? image.pixels->metadata.get() : nullptr;
+            if (said != nullptr && !said->pieces.empty() && (said->format == repaint::file_format::jpeg) != to_jpeg) {
+                std::fprintf(stderr,
+                             "note: of what %s says beside its pixels, EXIF, XMP and the profile go into a file of "
+                             "another format, the rest (gamma, texts, resolution) does not\n",
+                             image.file.c_str());
+            }
+        }
     }
     if (!command.quiet) {
         print_pictures(sizes, input.unknown());

@@ -196,9 +196,21 @@ output::output(const fs::path& out, const std::vector<std::string>& stems, int s
     } else {
         throw std::invalid_argument("-o " + out.string() + " must end in .png, .jpg or .npy, or be a folder");
     }
-    if (is_array() || !to_stdout(out)) {
-        check_writable(is_array() ? array_ : files_.front());
+    if (is_array()) {
+        check_writable(array_);
+        return;
     }
+    std::set<fs::path> folders;
+    for (const auto& file : files_) {
+        std::error_code none;
+        if (!to_stdout(file) && (folders.insert(file.parent_path()).second || fs::is_directory(file, none))) {
+            check_writable(file);
+        }
+    }
+}
+
+void output::check_masks(const std::vector<fs::path>& masks) const {
+    check_no_input(is_array() ? std::vector<fs::path>{array_} : files_, masks);
 }
 
 void output::check_room(double values) const {

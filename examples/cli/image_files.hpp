@@ -72,6 +72,9 @@ public:
     output(const std::filesystem::path& out, const std::vector<std::string>& stems, int samples,
            const std::vector<std::filesystem::path>& inputs = {});
 
+    /// Throws std::invalid_argument when a mask would be written over, even by its own name.
+    void check_masks(const std::vector<std::filesystem::path>& masks) const;
+
     /// quality: of JPEGs, 0 as in the input. keep_alpha: also of what was filled.
     void set_options(int quality, bool keep_alpha) {
         quality_ = quality;

@@ -6,7 +6,7 @@
 #include <repaint/error.hpp>
 #include <repaint/image/codecs.hpp>
 
-// Any bytes either are refused with a format_error or decode to a picture that survives a round trip through PNG.
+// Any bytes either are refused with a format_error or decode to a picture that survives a round trip through PNG, and that a JPEG takes.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     constexpr std::size_t max_pixels = std::size_t{1} << 18;
     try {
@@ -15,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (repaint::decode_picture(std::as_bytes(std::span(png)), "again") != p) {
             std::abort();
         }
+        (void)repaint::encode_jpeg(p); // with what the file said beside its pixels
     } catch (const repaint::format_error&) {
     }
     return 0;

@@ -33,7 +33,10 @@ REPAINT_COLD void check_density(const std::string& name, int width, int height, 
 
 REPAINT_COLD picture upright(picture p, std::span<const std::byte> exif) {
     const int orientation = exif_orientation(exif);
-    return orientation == 1 ? p : oriented(p, orientation);
+    if (orientation == 1) {
+        return p;
+    }
+    return oriented(p, orientation);
 }
 
 } // namespace detail

@@ -231,9 +231,9 @@ REPAINT_INLINE picture decode_jpeg(std::span<const std::byte> file, const std::s
         metadata->icc.insert(metadata->icc.end(), part.begin(), part.end());
     }
     for (auto& piece : outline.pieces) {
-        const bool is_exif = as_text(piece.data).starts_with(jpeg_exif_name);
-        if (is_exif) {
-            std::copy(metadata->exif.begin(), metadata->exif.end(),
+        if (as_text(piece.data).starts_with(jpeg_exif_name)) { // there may be several, each of a length of its own
+            const auto block = upright_exif(std::span(piece.data).subspan(jpeg_exif_name.size()));
+            std::copy(block.begin(), block.end(),
                       piece.data.begin() + static_cast<std::ptrdiff_t>(jpeg_exif_name.size()));
         }
         // The profile of inks is not that of the colours they became.

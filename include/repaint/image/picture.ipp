@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <repaint/config.hpp>
@@ -45,6 +47,23 @@ inline void check_image_of(const host_tensor& images, int image_index, const std
         throw shape_error(joined_text(
             {operation, ": image ", image_index, " of images ", to_string(s), ", which are numbered from 0"}));
     }
+}
+
+/// What a file said, but for the profile: that of RGB is none of grey.
+inline std::shared_ptr<const picture_metadata> without_profile(const std::shared_ptr<const picture_metadata>& whole) {
+    if (whole == nullptr) {
+        return whole;
+    }
+    auto rest = std::make_shared<picture_metadata>(*whole);
+    rest->icc.clear();
+    std::erase_if(rest->pieces, [](const picture_metadata::piece& piece) {
+        constexpr std::string_view jpeg_profile("ICC_PROFILE");
+        const bool starts = piece.data.size() > jpeg_profile.size() &&
+                            std::equal(jpeg_profile.begin(), jpeg_profile.end(), piece.data.begin(),
+                                       [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
+        return piece.type == "iCCP" || piece.type == "cHRM" || piece.type == "cICP" || starts;
+    });
+    return rest;
 }
 
 /// An RGB image as grey: (1, 1, h, w), Rec. 601 luma.
@@ -158,7 +177,9 @@ REPAINT_INLINE picture compose_picture(const picture& original, const host_tenso
                                detail::least_of_channels(keep, image_index), keep_alpha);
     }
     picture p = detail::blank_picture(s.w, s.h, s.c + alpha);
-    p.metadata = original.metadata;
+    p.metadata = detail::colour_channels(p) == detail::colour_channels(original)
+                     ? original.metadata
+                     : detail::without_profile(original.metadata);
     p.deep.resize(original.deep.empty() ? 0 : p.pixels.size());
     const std::size_t plane = s.plane();
     const auto stride = static_cast<std::size_t>(p.channels);
